@@ -146,7 +146,7 @@ class Settings(BaseSettings):
             return value
         items = value.replace(",", " ").split()
         if value and not items:
-            raise ValueError("has only spaces; leave the setting out instead")
+            raise ValueError("has only spaces or commas; leave the setting out instead")
         return items
 
     @field_validator("key_hashes")

@@ -28,6 +28,7 @@ class ApiKeyAuthenticator:
 
     def __init__(self, settings: Settings) -> None:
         self._keys = [HashedKey.read(entry) for entry in settings.key_hashes]
+        self._keys_in_forms = settings.keys_in_forms
 
     @property
     def enabled(self) -> bool:
@@ -37,7 +38,7 @@ class ApiKeyAuthenticator:
     async def __call__(self, bearer: BearerCredentials, header: KeyHeader) -> None:
         """Raise InvalidApiKey unless the request has a known key in a header."""
         if not self._check_headers(bearer, header):
-            raise _invalid(key_present=False)
+            raise self._invalid(key_present=False)
 
     async def allow_form_key(self, bearer: BearerCredentials, header: KeyHeader) -> None:
         """Like `__call__`, but accept a request without a key in its headers. The endpoint must then call `check_form_key`."""
@@ -57,14 +58,14 @@ class ApiKeyAuthenticator:
     def check_form_key(self, key: bytes | None) -> None:
         """Raise InvalidApiKey unless a header or the form field `api_key` has a known key."""
         if self.needs_form_key and not self._identify(key or b""):
-            raise _invalid(key_present=bool(key))
+            raise self._invalid(key_present=bool(key))
 
     def _check_headers(self, bearer: HTTPAuthorizationCredentials | None, header: str | None) -> bool:
         """Return False if no header has a key. Raises InvalidApiKey if all keys are unknown."""
         keys = [bearer.credentials.strip()] if bearer else []
         keys += [header] if header else []
         if keys and not any(self._identify(key.encode("latin-1")) for key in keys):
-            raise _invalid(key_present=True)
+            raise self._invalid(key_present=True)
         return bool(keys)
 
     def _identify(self, key: bytes) -> bool:
@@ -74,12 +75,12 @@ class ApiKeyAuthenticator:
             context.key_name = name
         return name is not None
 
-
-def _invalid(*, key_present: bool) -> InvalidApiKey:
-    if key_present:
-        return InvalidApiKey(
-            "Unknown API key. Ask the operator of this service for a key.", 'Bearer realm="boxwright", error="invalid_token"'
-        )
-    headers = f"'Authorization: Bearer KEY' or '{KEY_HEADER}: KEY'"
-    message = f"This service requires an API key. Send it as {headers}. DeepStack clients may send it as the form field {FORM_FIELD!r}."
-    return InvalidApiKey(message, 'Bearer realm="boxwright"')
+    def _invalid(self, *, key_present: bool) -> InvalidApiKey:
+        if key_present:
+            return InvalidApiKey(
+                "Unknown API key. Ask the operator of this service for a key.", 'Bearer realm="boxwright", error="invalid_token"'
+            )
+        message = f"This service requires an API key. Send it as 'Authorization: Bearer KEY' or '{KEY_HEADER}: KEY'."
+        if self._keys_in_forms:
+            message += f" DeepStack clients may send it as the form field {FORM_FIELD!r}."
+        return InvalidApiKey(message, 'Bearer realm="boxwright"')

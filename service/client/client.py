@@ -28,7 +28,7 @@ from weights.hub.mirrors import redact_password
 
 CONNECT_SECONDS = 10
 
-MAX_RESPONSE_BYTES = 256 * 2**20  # More than the largest response of the service: the largest image as PNG in base64.
+MAX_RESPONSE_BYTES = 256 * 2**20  # Well above the response of a service with default limits: 64 MiB of annotated images in base64.
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -160,7 +160,7 @@ class ServiceClient:
         for chunk in response.iter_content(2**16):
             content += chunk
             if len(content) > MAX_RESPONSE_BYTES:
-                raise UnexpectedResponse(f"{self.display_url} sent more than {MAX_RESPONSE_BYTES:,} bytes, which the service never does.")
+                raise UnexpectedResponse(f"{self.display_url} sent more than {MAX_RESPONSE_BYTES:,} bytes, the limit of this client.")
         return bytes(content)
 
     def _error(self, response: requests.Response, content: bytes) -> UnexpectedResponse | RequestRejected:
@@ -191,7 +191,7 @@ def parse_retry_after(header: str | None) -> float | None:
 
 def _check_key(api_key: str) -> str:
     if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key):
-        raise SettingError("the key has spaces, line breaks or non-ASCII characters. Copy the API key again.")  # never print the key
+        raise SettingError("the API key has spaces, line breaks or non-ASCII characters. Copy it again.")  # never print the key
     return api_key
 
 

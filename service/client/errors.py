@@ -4,7 +4,7 @@ from detector.errors import BoxwrightError
 
 
 class ClientError(BoxwrightError):
-    """A request was not answered."""
+    """A request failed."""
 
 
 class ServiceUnreachable(ClientError):

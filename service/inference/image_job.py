@@ -26,7 +26,7 @@ MAX_KEPT_PIXELS = 16_000_000
 
 
 class StageTimes:
-    """Seconds by stage of one request."""
+    """Seconds by stage of one image."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -44,11 +44,11 @@ class StageTimes:
         self.seconds[stage] = seconds
 
     def finish(self, stage: str) -> None:
-        """End a stage that started with the request."""
+        """End a stage that started when this object was created."""
         self.add(stage, perf_counter() - self._started)
 
     def milliseconds(self, *stages: str) -> dict[str, float]:
-        """Return the milliseconds of these stages, and "total" since the start of the request."""
+        """Return the milliseconds of these stages, and "total" since this object was created."""
         seconds = {stage: self.seconds[stage] for stage in stages} | {"total": perf_counter() - self._started}
         return {stage: round(1000 * value, 2) for stage, value in seconds.items()}
 
@@ -57,7 +57,7 @@ class DecodedInput(NamedTuple):
     """An image that is prepared for the network, and the image on which its boxes are drawn later."""
 
     prepared: PreparedImage
-    source: DecodedImage | ImageFile | None  # None: nothing is drawn. The file, if the full-size image is too large to keep
+    source: DecodedImage | ImageFile | None  # None: nothing is drawn. ImageFile: the file is decoded again for drawing
 
 
 @dataclass
@@ -81,7 +81,7 @@ class ImageJob:
             large: Whether the memory for a large image is reserved.
 
         Returns:
-            None if the image needs that memory and it is not reserved.
+            The prepared image. None if it needs the memory for a large image, which is not reserved.
 
         Raises:
             ImageError: The image cannot be read, or it needs more memory than a large image gets.

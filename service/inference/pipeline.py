@@ -34,7 +34,7 @@ class InferencePipeline:
     """Detects objects in images, with a bounded queue and deadlines. An application has one."""
 
     def __init__(self, settings: Settings, metrics: ServiceMetrics, cores: int | None = None) -> None:
-        """Create the pipeline. `cores` defaults to those that the process may use."""
+        """Create the pipeline. `cores` defaults to the number of cores that the process may use."""
         all_cores = usable_cores()
         cores = cores or all_cores
         self._settings = settings
@@ -42,7 +42,7 @@ class InferencePipeline:
         self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="image")
         self._batching = BatchingOptions(settings.batch_size, settings.batch_wait_ms / 1000)
         self._executors: WeakKeyDictionary[LoadedModel, InferenceExecutor] = WeakKeyDictionary()
-        # Slots for the images in those threads and for the images that are ready for the next calls of the network.
+        # Slots for the images in the worker threads and for the images that are ready for the next calls of the network.
         slots = 2 * cores + settings.batch_size
         self._memory = ImageMemory.of(settings, slots=slots, cores=cores, all_cores=all_cores)
         self.queue = AdmissionQueue(slots, settings.queue_size)
@@ -70,6 +70,7 @@ class InferencePipeline:
             ImageError: The bytes are not a readable image, or it needs too much memory.
             Overloaded: The queue is full.
             DeadlineMissed: The deadline of the request has passed.
+            ResponseTooLarge: The annotated images of the request exceed the byte limit.
         """
         job = ImageJob(image, model.detector, options, self._settings.max_pixels, self._memory)
         deadline = self._deadline()
@@ -111,7 +112,7 @@ class InferencePipeline:
         return result
 
     async def _process_large(self, job: ImageJob, model: LoadedModel, deadline: float) -> InferenceResult | None:
-        """Run all stages of a large image. Raises Overloaded, also at the deadline: only few large images are processed at a time."""
+        """Run all stages of a large image. A missed deadline raises Overloaded, because few large images are processed at a time."""
         self._large_queue.check_deadline(deadline)
         try:
             return await self._process(job, model, self._large_queue, deadline)

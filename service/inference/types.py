@@ -55,7 +55,7 @@ class DetectionTensors:
 
     @classmethod
     def from_results(cls, results: Sequence[InferenceResult], labels: Sequence[str]) -> Self:
-        """Pad the results of one model; `labels` are the model's."""
+        """Pad the results of one model. `labels` are the labels of this model."""
         counts = np.array([len(result.detections) for result in results], np.int32)
         shape = (len(results), int(counts.max(initial=0)))
         boxes, scores = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32)

@@ -229,7 +229,7 @@ class _Exchange:
             return
 
     def close(self) -> None:
-        """Stop waiting for a disconnect and release the memory of the body."""
+        """Stop waiting for a disconnect, and release the memory of the body and of the annotated images."""
         if self._watcher is not None:
             self._watcher.cancel()
         self._limits.unauthenticated_bytes -= self._unauthenticated_bytes

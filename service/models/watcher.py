@@ -1,7 +1,7 @@
 """Watch the model folder: load new versions, unload removed ones, and keep serving the old version if a new one is broken.
 
-The folder is polled, because network volumes and the symbolic links of Kubernetes send no change events. A file is read once two
-consecutive scans agree on it, so that a file that is being copied is not read. All of this runs in one background thread.
+The folder is polled, because network volumes and the symbolic links of Kubernetes send no change events. A file is read only
+after two consecutive scans find it unchanged, so that a file that is being copied is not read. One background thread does all this.
 """
 
 import logging

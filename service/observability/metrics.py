@@ -82,6 +82,6 @@ class _ModelCollector(Collector):
         yield memory
         yield CounterMetricFamily("boxwright_model_loads", "Versions loaded from the model folder.", self._models.load_count)
         yield CounterMetricFamily(
-            "boxwright_model_refusals", "Versions refused; one with the same reason counts once.", self._models.rejection_count
+            "boxwright_model_refusals", "Versions refused. Repeated refusals for the same reason count once.", self._models.rejection_count
         )
         yield GaugeMetricFamily("boxwright_models_refused", "Versions that are refused now; see GET /models.", len(self._models.rejected))

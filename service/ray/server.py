@@ -52,7 +52,9 @@ def check_cores(ray_settings: RaySettings) -> None:
     low, _ = ray_settings.replica_range(cores)
     if low * ray_settings.cores > cores and not uses_external_cluster():
         needed = f"{count_of(low, 'replica')} with {count_of(ray_settings.cores, 'core')} each"
-        raise SettingError(f"{needed} exceed the number of cores of this machine, {cores}. Reduce them.")
+        raise SettingError(
+            f"{needed} need more than the {count_of(cores, 'core')} of this machine. Reduce the number of replicas or their cores."
+        )
 
 
 def deploy(settings: Settings, ray_settings: RaySettings, cluster_cores: int) -> serve.handle.DeploymentHandle:

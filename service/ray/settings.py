@@ -41,7 +41,7 @@ class RaySettings(BaseSettings):
     def _check_replicas(self) -> Self:
         low, high = self.replica_range(1)
         if not 1 <= low <= high:
-            raise ValueError(f"replicas must be a number above 0, or a range such as 1-8, got {self.replicas}")
+            raise ValueError(f"must be a number above 0, or a range such as 1-8, got {self.replicas!r}")
         return self
 
     def replica_range(self, cluster_cores: int) -> tuple[int, int]:
@@ -60,7 +60,11 @@ def read_ray_settings(settings: Settings, replicas: str | None = None) -> RaySet
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "replicas"
-        raise SettingError(f"setting {name!r} ({RAY_PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}.") from error
+        got = f", got {first['input']!r}" if first["loc"] else ""  # `_check_replicas` names the value itself
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            message = "must be auto, a number, or a range such as 1-8"
+        raise SettingError(f"setting {name!r} ({RAY_PREFIX}{name.upper()}): {message}{got}.") from error
 
 
 def check_supported(settings: Settings) -> None:

@@ -66,8 +66,8 @@ def check_content_coding(request: Request) -> None:
 async def read_images(request: Request) -> UploadedImages:
     """Read the image files from a plain body, from the form fields `image`, or from JSON.
 
-    Every content type except JSON and other multipart types counts as an image: `curl --data-binary` sends
-    application/x-www-form-urlencoded by default.
+    A body of any other content type is read as an image, because `curl --data-binary` sends application/x-www-form-urlencoded by
+    default. Only multipart types other than multipart/form-data are refused.
 
     Raises:
         BadForm: The multipart form cannot be used.

@@ -76,7 +76,7 @@ def _paused_collector() -> Iterator[None]:
 
 
 _PLAIN_MESSAGES = {"extra_forbidden": "unknown key", "model_type": "must be an object in braces", "missing": "this key is required"}
-"""Replacements for pydantic's messages, by its types of errors."""
+"""Replacements for pydantic's messages, by error type."""
 
 
 def _message(location: Sequence[int | str], text: str) -> str:

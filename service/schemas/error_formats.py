@@ -73,7 +73,7 @@ def _error_object(prefix: str, **constants: bool) -> ErrorFormat:
 NATIVE = ErrorFormat("")
 OPEN_INFERENCE = _error_object("/v2")
 TENSORFLOW_SERVING = _error_object("/v1/models")
-DEEPSTACK = _error_object("/v1", success=False)  # every other path under /v1, as CodeProject.AI has more than vision
+DEEPSTACK = _error_object("/v1", success=False)  # all other paths under /v1, because CodeProject.AI also has paths outside of /v1/vision
 
 
 def error_format(path: str) -> ErrorFormat:

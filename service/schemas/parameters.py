@@ -1,4 +1,4 @@
-"""Query parameters that all endpoints for detection share."""
+"""Detection parameters that /detect and the tensor protocols share."""
 
 from typing import Annotated, Literal
 

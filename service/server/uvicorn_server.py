@@ -64,7 +64,7 @@ class GracefulServer(uvicorn.Server):
         self._exit_timer_started = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handle a signal. The first SIGTERM starts the notice; any other signal stops the server at once."""
+        """Handle a signal. The first SIGTERM starts the notice. After any other signal, the server stops listening at once."""
         first = not self._lifecycle.shutting_down
         self._lifecycle.shutting_down = True
         if first:

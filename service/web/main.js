@@ -28,7 +28,7 @@ function show() {
   showModels();
   showProblem(problem, state.problem ? null : file);
   document.body.classList.toggle("correcting", state.correcting);
-  document.body.classList.toggle("busy", Boolean(file));
+  document.body.classList.toggle("has-image", Boolean(file));
   document.body.classList.toggle("answered", Boolean(response) || (Boolean(file) && !problem)); // reserve space for the response
   at("stage").hidden = !file;
   at("waiting").hidden = Boolean(result);

@@ -1,4 +1,4 @@
-"""A failing start of Ray is one sentence, without a traceback."""
+"""A failed start of Ray is reported in one sentence, without a traceback."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Settings for Ray, and their documentation in docs/scale.md. Ray is not required."""
+"""Settings for Ray, and their documentation in docs/scale.md. These tests do not start Ray."""
 
 import re
 from pathlib import Path

@@ -143,6 +143,6 @@ def _pixel_arrays(shape: Sequence[int], values: bytes, max_pixels: int) -> Seque
     height, width = shape[1:3]
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageTooLarge(
-            f"the images have {width:,} x {height:,} pixels. The limits are {max_pixels:,} in all and {MAX_SIDE:,} along a side."
+            f"the images have {width:,} x {height:,} pixels. The limits are {max_pixels:,} pixels per image and {MAX_SIDE:,} per side."
         )
     return list(np.frombuffer(values, np.uint8).reshape(shape))

@@ -41,7 +41,7 @@ function begin(event) {
   at("editor").setPointerCapture(event.pointerId);
 }
 
-/** Return {id, edgesAt}: the box that a drag from this element changes (null: a new one), and its edges with the pointer at a point. */
+/** Return {id, edgesAt}. id: the box that a drag from this element changes, or null for a new box. edgesAt(point): its edges when the pointer is there. */
 function actionAt(target, correction, start) {
   const { size } = correction;
   const { handle } = target.dataset;

@@ -1,4 +1,4 @@
-// Places for the captions of boxes, so that they overlap neither each other nor the border of the image.
+// Places for the captions of boxes: inside the image, with as little overlap between captions as possible.
 
 const SHIFTS = [0, 1, 2, 3, 4]; // lines below the top edge
 
@@ -22,7 +22,7 @@ export function placeCaptions(parent) {
   }
 }
 
-/** Places for a caption, the usual one first: on top of the box, then inside, then below. All are inside the image. */
+/** Places for a caption, the usual one first: above the box, then inside it, then below it. All are inside the image. */
 function candidates(box, size, image) {
   const sides = [box.left, box.right - size.width];
   const tops = [box.top - size.height, ...SHIFTS.map((lines) => box.top + lines * size.height), box.bottom, box.bottom - size.height];

@@ -16,14 +16,14 @@ export function showExport(file, response, detections, query) {
   at("download").disabled = !query;
 }
 
-/** Replace a text. The messages "Copied." referred to the previous one. */
+/** Replace a text. Also clear the message "Copied.", which refers to the previous text. */
 function setText(node, text) {
   if (node.textContent === text) return;
   node.textContent = text;
   showCopied(null, "");
 }
 
-/** Show a message next to the button that was pressed, and next to no other. */
+/** Show a message next to this button, and clear the messages of all others. */
 function showCopied(button, message) {
   for (const other of document.querySelectorAll("[data-copy]")) other.nextElementSibling.textContent = other === button ? message : "";
 }
@@ -41,7 +41,7 @@ export function listen() {
   }
 }
 
-/** Download the image with boxes, drawn by the service, as NAME.boxes.jpg. */
+/** Download the image with boxes, drawn by the service, as NAME.boxes.jpg. It is a PNG if a side is too long for JPEG. */
 export async function download(file, query) {
   at("downloaded").textContent = "Drawing…";
   try {

@@ -53,7 +53,7 @@ function update(file, isCurrent, response) {
   image.hidden = !file.upright; // until then the browser may be unable to show it
   name.hidden = file.upright;
   mark.textContent = { waiting: "…", refused: "!", answered: "", corrected: "✓" }[state];
-  const meaning = { waiting: "waiting", refused: "not readable", answered: "ready", corrected: "corrected" }[state];
+  const meaning = { waiting: "waiting", refused: "failed", answered: "ready", corrected: "corrected" }[state];
   thumbnail.ariaLabel = `${file.name}, ${meaning}`;
   if (isCurrent && thumbnail.ariaCurrent !== "true") reveal(thumbnail);
   thumbnail.ariaCurrent = String(isCurrent);

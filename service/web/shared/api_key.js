@@ -1,4 +1,4 @@
-// The API key, if the service requires one. It is stored in this tab and sent to the service only. It is in no URL, file or curl command.
+// The API key, if the service requires one. It is stored in this tab and sent to the service only. It never appears in a URL, a file or a curl command.
 
 import { at } from "./dom.js";
 

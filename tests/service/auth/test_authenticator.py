@@ -1,4 +1,4 @@
-"""API keys: which endpoints require one, how each protocol sends it, and that no response or log line repeats one."""
+"""API keys: which endpoints require one, and how requests without a valid key are refused."""
 
 import httpx
 import pytest

@@ -42,7 +42,7 @@ def test_a_password_in_the_address_does_not_replace_the_key(protected):
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "clé", "a\r\nX-Other: b"], ids=["line", "space", "accent", "header"])
 def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key):
-    with pytest.raises(SettingError, match=r"the (key has|API key contains)") as error:
+    with pytest.raises(SettingError, match="the API key has") as error:
         ServiceClient("http://localhost", api_key=key)
     assert key.strip() not in str(error.value)
 

@@ -58,7 +58,7 @@ def test_a_star_accepts_every_host(send_request):
 
 
 @pytest.mark.parametrize("path", ["/v1/vision/detection", "/v2/models/m/infer", "/v1/models/m:predict", "/detect"])
-def test_a_foreign_host_is_refused_in_the_format_of_the_protocol_before_the_key_is_checked(send_request, path):
+def test_a_foreign_host_is_refused_by_every_protocol_before_the_key_is_checked(send_request, path):
     app = create_app(Registry(), Settings(key_hashes="a:" + "0" * 64))
     response = send_request(app, "POST", path, headers={"host": "evil.example"})
     assert response.status_code == 403

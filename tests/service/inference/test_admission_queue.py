@@ -14,7 +14,7 @@ from tests.service.asgi import wait_until
 
 
 def run(test):
-    """Run a coroutine function of a one-thread pool and a deadline in one hour."""
+    """Run `test(pool, deadline)` with a pool of one thread and a deadline in one hour."""
 
     async def run_test():
         with ThreadPoolExecutor(1) as pool:

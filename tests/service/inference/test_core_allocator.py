@@ -7,7 +7,7 @@ import pytest
 
 from service.inference.core_allocator import CoreAllocator
 
-FINISH, ARRIVE = 0, 1  # of events at the same time, the end of a call is processed before the client's next image
+FINISH, ARRIVE = 0, 1  # Order of simultaneous events: calls end before new images arrive.
 CORES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
 
 

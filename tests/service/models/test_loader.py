@@ -1,4 +1,4 @@
-"""Memory limits of the model folder."""
+"""Memory limits and engine options of the model folder."""
 
 from math import prod
 

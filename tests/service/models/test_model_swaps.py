@@ -23,7 +23,7 @@ from weights.repository.publish import add_version, remove_version, rollback_ver
 SWAPS = 20
 CONFIDENCE = 0.02
 MAX_REQUESTS = 5000
-"""Limit of polling requests. Each takes a few milliseconds."""
+"""Maximum number of polling requests. Each takes a few milliseconds."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def start(start_service, models):
 
 
 def poll_until(request, accept):
-    """Poll until `accept` returns True for the response, and return it. The service scans its folder in intervals."""
+    """Poll until `accept` returns True for the response, and return it. The service scans its folder at intervals."""
     for _ in range(MAX_REQUESTS):
         if accept(response := request()):
             return response
@@ -109,7 +109,7 @@ def with_version(response, version):
 
 
 @pytest.mark.slow
-def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(
+def test_twenty_swaps_under_load_fail_no_request_and_no_response_mixes_versions(
     start, models, tiny_model, another_model, make_image_bytes, send_request
 ):
     """Odd and even versions have different labels and boxes: each response must come from one version only."""

@@ -99,7 +99,7 @@ def test_confidence_omits_lower_scores(detect, make_image_bytes):
     assert 0 < len(rest) < len(everything)
 
 
-def test_classes_keep_only_these_labels(detect, make_image_bytes):
+def test_the_parameter_classes_keeps_only_the_named_labels(detect, make_image_bytes):
     everything = detect(make_image_bytes(), confidence=0.01).json()["detections"]
     some = detect(make_image_bytes(), confidence=0.01, classes=["dog", "cat"]).json()["detections"]
     assert some == [detection for detection in everything if detection["label"] != "person"]

@@ -31,7 +31,7 @@ def test_connection_is_closed_if_its_small_response_is_never_read(serve_protocol
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs a socket option of Linux")
-def test_kernel_drops_a_closed_connection_whose_data_is_not_read(serve_protocol):
+def test_kernel_has_a_time_limit_for_data_that_the_client_does_not_acknowledge(serve_protocol):
     """After the process has closed the connection, the kernel still holds the unread response."""
     with serve_protocol(respond_with(b"ok"), body_seconds=0.3) as (port, server), connect(port) as client:
         client.sendall(GET)

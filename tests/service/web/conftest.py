@@ -192,7 +192,7 @@ def assert_drawn(page, response):
 
 
 def within_one_pixel(boxes):
-    """Return boxes that equal boxes with edges within one pixel, the precision of the pointer."""
+    """Return boxes for a comparison with a tolerance of one pixel, the precision of the pointer."""
     return [(label, *(pytest.approx(edge, abs=1) for edge in edges)) for label, *edges in boxes]
 
 

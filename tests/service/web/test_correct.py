@@ -22,7 +22,7 @@ def test_the_editor_starts_with_the_visible_detections(page):
     assert page.tab.is_hidden("#correct-panel")
 
 
-def test_a_drag_draws_a_box_and_the_next_word_is_its_label(page, grey_image):
+def test_a_drag_draws_a_box_and_the_text_typed_next_is_its_label(page, grey_image):
     page.correct(grey_image)
     assert page.corrected_boxes() == []
     page.drag((40, 30), (200, 150))

@@ -105,7 +105,7 @@ def test_the_camera_takes_a_picture(new_page):
     assert page.tab.is_hidden("#camera")
 
 
-def test_a_forbidden_or_missing_camera_is_reported(page):
+def test_a_denied_camera_and_a_page_without_https_are_reported(page):
     page.tab.click("#open-camera")
     page.tab.wait_for_selector("text=denied this page access to the camera")
     page.tab.click("#close-camera")

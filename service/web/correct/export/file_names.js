@@ -14,7 +14,7 @@ const SIGNATURES = [
   [".tif", [0x4d, 0x4d]],
 ];
 
-/** Return the name without its suffix and without characters that some system, or a list of names, cannot hold. */
+/** Return the name without its suffix, and without characters that some file systems or ImageSets lists do not allow. */
 function safeStem(name) {
   const stem = name.replace(/^.*[\\/]/, "").replace(/\.[^.]*$/, "").normalize("NFC");
   const letters = [...stem.replace(/[^\p{L}\p{N}\p{M}_.-]+/gu, "_")].slice(0, MAX_LENGTH).join("");
@@ -22,7 +22,7 @@ function safeStem(name) {
   return RESERVED.test(safe) ? `${safe}_` : safe;
 }
 
-/** Return the suffix of the file, or one that fits its first bytes (Uint8Array) if training would not find that suffix. */
+/** Return the suffix of the file. If Boxwright does not find files with this suffix, return one that fits the first bytes (Uint8Array). */
 export function suffixOf(name, bytes) {
   const suffix = SUFFIXES.exec(name);
   if (suffix) return suffix[0].toLowerCase();

@@ -102,7 +102,7 @@ def test_outputs_are_padded_to_the_image_with_the_most_boxes(triton, two_images)
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_no_boxes_are_an_empty_tensor(triton, make_image_bytes, binary):
+def test_an_image_without_boxes_gives_empty_tensors(triton, make_image_bytes, binary):
     outputs = [InferRequestedOutput(name, binary_data=binary) for name in NAMES]
     result = triton.infer("tiny-random", image_input([make_image_bytes()]), outputs=outputs, parameters={"confidence": 1.0})
     assert [result.as_numpy(name).shape for name in NAMES] == [(1, 0, 4), (1, 0), (1, 0), (1, 0), (1,)]
