@@ -26,7 +26,7 @@ def finetune_command(
     dataset: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DATASET]",
+            metavar="DATASET",
             exists=True,
             file_okay=False,
             help="A VOC-style folder with image sets; see 'boxwright data split'.",
@@ -92,7 +92,9 @@ def finetune_command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if resume and (config or given or find_learning_rate or background or replay):
-        raise typer.BadParameter("--resume uses the options of the run. Omit training options, --config, --background and --replay.")
+        raise typer.BadParameter(
+            "--resume uses the options of the run. Omit training options, --config, --find-learning-rate, --background and --replay."
+        )
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
