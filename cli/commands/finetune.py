@@ -79,7 +79,10 @@ def finetune_command(
     worker_index: Annotated[
         int | None,
         typer.Option(
-            "--worker-index", metavar="N", help="This worker's position in --workers. Worker 0 writes the run.", rich_help_panel=WORKERS
+            "--worker-index",
+            metavar="N",
+            help="This worker's position in --workers, from 0. Worker 0 writes the run's folder.",
+            rich_help_panel=WORKERS,
         ),
     ] = None,
     **options: Any,
