@@ -27,7 +27,7 @@ test-all: test test-slow ## Run all tests
 test-wheel: ## Build the wheel, install it into a new environment, and run a detection
 	PYTHON=$(PYTHON) .ci/test-wheel
 
-bench: .venv/everything .venv-rivals/made .venv-opencv5/made ## Measure everything next to its rivals; update the tables of README.md and docs/performance.md
+bench: .venv/everything .venv-rivals/made .venv-opencv5/made ## Compare speed, memory and start with other libraries; update the tables of README.md and docs
 	mkdir -p runs/bench
 	-.venv/bin/python -m benchmarks.suite $(if $(QUICK),--quick) > runs/bench/results.jsonl
 	.venv/bin/python -m benchmarks.render runs/bench/results.jsonl --write

@@ -70,7 +70,7 @@ class Detections(Sequence[DetectedObject]):
         return Image.fromarray(draw_detections(image, BoxArrays(boxes, scores, class_ids), self._labels))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, as `boxwright detect --json` prints them."""
+        """Return plain values for JSON, as `boxwright detect --json` prints them, but without the image's path."""
         edges = ("xmin", "ymin", "xmax", "ymax")
         return {
             "model": self.model,

@@ -59,7 +59,7 @@ def check_common_labels(samples: "Sequence[Sample]", labels: Sequence[str], mode
     if annotated and not set(annotated) & set(labels):
         raise DatasetError(
             f"the model and the data set have no label in common. {model} knows {join_names(labels)}. "
-            f"The data set has {join_names(annotated)}. Give a model that was trained on these labels with --model."
+            f"The data set has {join_names(annotated)}. With --model, give a model that was trained on these labels."
         )
 
 

@@ -44,7 +44,7 @@ InputSizeOption = Annotated[
         "--input-size",
         metavar="PIXELS",
         min=1,
-        help="Use this side of the network's input, a multiple of 32. Smaller is faster. [dim]\\[default: the model's][/dim]",
+        help="Set the side length of the network's input, a multiple of 32. Smaller is faster. [dim]\\[default: the model's][/dim]",
         rich_help_panel="Model",
     ),
 ]

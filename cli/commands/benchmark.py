@@ -14,7 +14,7 @@ COLUMNS = ("engine", "precision", "input size", "threads", "latency ms", "images
 
 
 def benchmark_command(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model's name, or a .safetensors file.")] = "everyday",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or a .safetensors file.")] = "everyday",
     *,
     engine: Annotated[
         list[str] | None,
@@ -43,7 +43,9 @@ def benchmark_command(
         typer.Option(metavar="N", min=1, help="Compare this number of threads. Can be repeated. [dim]\\[default: all cores][/dim]"),
     ] = None,
     device: DeviceOption = None,
-    seconds: Annotated[float, typer.Option(metavar="S", min=0.1, help="Measure each line for about S seconds.")] = 1.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", min=0.1, help="Measure latency, and then images/s, for about S seconds per line.")
+    ] = 1.0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure which engine, precision and input size is fastest on this machine.

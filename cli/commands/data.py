@@ -103,7 +103,7 @@ def data_split(
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Use this random seed. The same seed gives the same split.")] = 0,
     image_set: Annotated[
-        str, typer.Option("--set", metavar="NAME", help="Split this image set of ImageSets/Main, or all annotations.")
+        str, typer.Option("--set", metavar="NAME", help="Split this image set of ImageSets/Main. all: every annotated image.")
     ] = "all",
     force: Annotated[bool, typer.Option("--force", help="Replace existing lists.")] = False,
     as_json: JsonOption = False,
@@ -198,21 +198,19 @@ def data_import(
 
 @data_app.command("merge")
 def data_merge(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="DATASET...", exists=True, file_okay=False, help="Two or more VOC-style folders.")
-    ],
+    sources: Annotated[list[Path], typer.Argument(metavar="DATASET", exists=True, file_okay=False, help="Two or more VOC-style folders.")],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write the data set to this new folder.", show_default=False)],
 ) -> None:
     """Join data sets with different labels. Image sets of the same name are joined.
 
-    ImageSets/labelled.json lists the labels that are exhaustive in each image.
+    Writes ImageSets/labelled.json, which lists the labels that are exhaustively annotated in each image.
     """
     from cli.output.terminal import print_next_step
     from training.datasets.merge import merge_datasets
 
     if len(sources) < 2:
-        raise typer.BadParameter("give two or more data sets.", param_hint="DATASET...")
+        raise typer.BadParameter("give two or more data sets.", param_hint="DATASET")
     merged = merge_datasets(sources, out)
     lists = ", ".join(f"{count} in {name}" for name, count in merged.by_set.items())
     labels = ", ".join(merged.labels) or "none"

@@ -21,7 +21,7 @@ def detect_command(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGE...",
+            metavar="IMAGE",
             help="Image files (JPEG, PNG, GIF, WebP, BMP, TIFF), folders, or quoted patterns. '-' reads one image from standard input.",
             show_default=False,
         ),

@@ -26,7 +26,7 @@ def finetune_command(
     dataset: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DATASET]",
+            metavar="DATASET",
             exists=True,
             file_okay=False,
             help="A VOC-style folder with image sets; see 'boxwright data split'.",
@@ -79,7 +79,10 @@ def finetune_command(
     worker_index: Annotated[
         int | None,
         typer.Option(
-            "--worker-index", metavar="N", help="This worker's position in --workers. Worker 0 writes the run.", rich_help_panel=WORKERS
+            "--worker-index",
+            metavar="N",
+            help="This worker's position in --workers, from 0. Worker 0 writes the run's folder.",
+            rich_help_panel=WORKERS,
         ),
     ] = None,
     **options: Any,
@@ -92,7 +95,9 @@ def finetune_command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     if resume and (config or given or find_learning_rate or background or replay):
-        raise typer.BadParameter("--resume uses the options of the run. Omit training options, --config, --background and --replay.")
+        raise typer.BadParameter(
+            "--resume uses the options of the run. Omit training options, --config, --find-learning-rate, --background and --replay."
+        )
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")

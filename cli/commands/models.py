@@ -37,7 +37,12 @@ def models_add(
     name: Annotated[str | None, typer.Option("--name", help="Serve it under this name. [dim]\\[default: the name of MODEL][/dim]")] = None,
     keep: Annotated[
         int | None,
-        typer.Option("--keep", metavar="N", min=1, help="Delete all but the newest N versions. [dim]\\[default: keep all][/dim]"),
+        typer.Option(
+            "--keep",
+            metavar="N",
+            min=1,
+            help="Keep the newest N versions, and as many set aside; delete others. [dim]\\[default: keep all][/dim]",
+        ),
     ] = None,
 ) -> None:
     """Add a model as the newest version of its name. A running service loads it without a restart.

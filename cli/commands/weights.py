@@ -10,7 +10,6 @@ from detector.messages import count_of
 
 weights_app = typer.Typer(help="Download pretrained models, import Darknet weights, inspect model files.", no_args_is_help=True)
 
-SourceFile = typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)
 CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A name from 'boxwright weights list'.", show_default=False)]
 
 
@@ -53,7 +52,7 @@ def weights_pull(
 @weights_app.command("verify")
 def weights_verify(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A downloaded model. [dim]\\[default: all][/dim]", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="A downloaded model. [dim]\\[default: all][/dim]", show_default=False)
     ] = None,
 ) -> None:
     """Compare downloaded files with their hashes. Exit code 2 if a file is damaged."""
@@ -100,8 +99,13 @@ def weights_remove(
 
 @weights_app.command("import")
 def weights_import(
-    cfg: Annotated[Path, SourceFile],
-    weights: Annotated[Path, SourceFile],
+    cfg: Annotated[
+        Path, typer.Argument(metavar="CFG", exists=True, dir_okay=False, readable=True, show_default=False, help="Darknet's .cfg file.")
+    ],
+    weights: Annotated[
+        Path,
+        typer.Argument(metavar="WEIGHTS", exists=True, dir_okay=False, readable=True, show_default=False, help="Darknet's .weights file."),
+    ],
     *,
     labels: Annotated[
         Path | None,
@@ -114,7 +118,7 @@ def weights_import(
     ] = None,
     edges: Annotated[
         Literal["inclusive", "continuous"],
-        typer.Option(help="Interpret box edges as inclusive pixels, or as continuous (weights evaluated with eval=coco)."),
+        typer.Option(help="Interpret box edges as inclusive pixels (weights trained on VOC), or as continuous (weights trained on COCO)."),
     ] = "inclusive",
 ) -> None:
     """Convert Darknet's CFG and WEIGHTS files to one model file."""
@@ -198,7 +202,9 @@ def weights_remember(
 
 @weights_app.command("strip")
 def weights_strip(
-    model: Annotated[Path, SourceFile],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", exists=True, dir_okay=False, readable=True, show_default=False, help="A .safetensors file.")
+    ],
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
 ) -> None:

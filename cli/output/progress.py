@@ -50,7 +50,7 @@ def load_named_model(name_or_file: str | None) -> Model:
 
 
 def load_named_memory(name_or_file: str | None) -> dict[str, bytes] | None:
-    """Load the memory's entries of a model that `load_named_model` has loaded. None: it has none."""
+    """Return the entries of the memory of a model that `load_named_model` has loaded; None if it has no memory."""
     return resolve.find_model(name_or_file).load_memory()
 
 

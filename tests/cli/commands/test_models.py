@@ -58,7 +58,7 @@ def test_old_versions_are_deleted_with_keep(models, model_file):
     assert rows(models("list")) == [("tiny", "3", "newest"), ("tiny", "2", "kept")]
 
 
-def test_json_list_has_labels_precision_and_damaged_files(models, folder, tiny_model, model_file):
+def test_json_list_has_labels_ap_and_damaged_files(models, folder, tiny_model, model_file):
     save_model(replace(tiny_model, provenance={"ap50": "0.5000 on set val, 4 images"}), model_file)
     models("add", model_file)
     (folder / "flat.safetensors").write_bytes(b"no model")
