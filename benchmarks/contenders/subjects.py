@@ -31,7 +31,7 @@ FOLDER = ROOT / "runs" / "bench"
 NETWORKS = ("yolov2-voc", "tiny-yolov2-voc", "everyday")
 MODEL, INT8, ONNX, CFG, WEIGHTS = "model.safetensors", "int8.safetensors", "model.onnx", "model.cfg", "model.weights"
 INT8_ONNX, TFLITE, TFLITE_INT8, NCNN_PARAM, NCNN_BIN = "int8.onnx", "model.tflite", "int8.tflite", "model.ncnn.param", "model.ncnn.bin"
-RIVALS_ENVIRONMENT = Path(__file__).resolve().parents[1] / ".venv-rivals"
+RIVALS_ENVIRONMENT = ROOT / ".venv-rivals"
 CALIBRATION = "BENCH_CALIBRATION"
 """Environment variable with a folder of images, on which TensorFlow's converter quantizes."""
 MAX_CALIBRATION_IMAGES = 256

@@ -201,8 +201,8 @@ class Config(BaseModel):
             raise ValueError(f"network {self.network} is untrained, so no layer can be frozen. Add --freeze none.")
         if self.width != 1 and self.network != "darknet19":
             raise ValueError("width changes an untrained darknet19 only. Add --network darknet19.")
-        if self.activation != "keep" and self.new_layers == "output" and self.network == "model":
-            raise ValueError("activation changes new hidden layers only, and new_layers output has none. Add --new-layers head.")
+        if self.activation != "keep" and self.new_layers == "output" and self.network == "model" and self.head == "keep":
+            raise ValueError("activation changes new hidden layers only, and there are none. Add --new-layers head or --head yolov2.")
         if self.views and (self.freeze == "none" or self.unfreeze_at == 0 or self.multi_scale):
             raise ValueError(
                 "cache_features stores the outputs of frozen layers at the planned input sizes. "

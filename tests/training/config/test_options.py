@@ -52,6 +52,11 @@ def test_invalid_options_are_refused(values, sentence):
         Config.of(values)
 
 
+@pytest.mark.parametrize("option", [{"new_layers": "head"}, {"head": "yolov2"}, {"network": "darknet19", "freeze": "none"}])
+def test_activation_needs_new_hidden_layers(option):
+    assert Config.of({"activation": "elu", **option}).activation == "elu"
+
+
 def test_the_error_of_an_invalid_toml_file_names_it(tmp_path):
     path = tmp_path / "x.toml"
     path.write_text("epochs = = 3", encoding="utf-8")
