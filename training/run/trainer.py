@@ -169,10 +169,9 @@ class Trainer:
 
         A part of the batch is a pair of inputs and targets: the images, and possibly the remembered images. Each part has its network.
         """
-        batch = self.config.batch_size
-        images = batch + (self.config.memory_batch_size if len(parts) > 1 else 0)
-        objects = tf.add_n([self.loss.objects(targets) for _, targets in parts])
-        divisor = self.loss.divisor(images, *self.group.sum([objects]))
+        batch, remembered = self.config.batch_size, self.config.memory_batch_size
+        objects = self.group.sum([self.loss.objects(targets) for _, targets in parts])
+        divisor = self.loss.divisor(batch + (remembered if len(parts) > 1 else 0), tf.add_n(objects))
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
             by_part, distilled = [], []
@@ -182,8 +181,8 @@ class Trainer:
                 if "initial_logits" in targets:
                     distilled.append(distillation_loss(logits, targets["initial_logits"]))
             terms = {name: tf.add_n([each[name] for each in by_part]) for name in by_part[0]}
-            if distilled:
-                terms["distillation"] = self.config.distillation * tf.add_n(distilled) / divisor
+            if distilled:  # has a divisor of its own, so that its weight does not depend on the number of objects in the new images
+                terms["distillation"] = self.config.distillation * tf.add_n(distilled) / self.loss.divisor(remembered, objects[-1])
             if self.config.l2:
                 terms["l2"] = self.config.l2 / self.group.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))

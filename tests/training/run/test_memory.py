@@ -115,6 +115,11 @@ def test_differences_from_the_initial_model_are_part_of_the_loss(finished):
     assert all(value > 0 for value in distillation_by_step(finished[1]))
 
 
+def test_the_number_of_objects_in_the_training_images_does_not_change_the_weight_of_distillation(new_run):
+    few, many = (distillation_by_step(new_run(mosaic=share, cache_features=0, epochs=1).train()) for share in (0.0, 1.0))
+    assert few[0] == pytest.approx(many[0], rel=1e-4)
+
+
 def test_distillation_0_does_not_compare_with_the_initial_model(new_run):
     assert set(distillation_by_step(new_run(distillation=0.0, epochs=1).train())) == {None}
 
