@@ -85,7 +85,8 @@ def test_an_invalid_parameter_is_named(detect, make_image_bytes, query, names):
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [("confidance", "confidence"), ("Confidence", "confidence"), ("class", "classes"), ("max_detection", "max_detections")]
+    ("name", "known"),
+    [("confidance", "confidence"), ("Confidence", "confidence"), ("class", "classes"), ("max_detection", "max_detections")],
 )
 def test_an_unknown_parameter_gets_the_closest_one_as_suggestion(detect, make_image_bytes, name, known):
     problem = check(detect(make_image_bytes(), **{name: "1"}), 422, "bad-parameter")
