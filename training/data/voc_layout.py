@@ -30,7 +30,8 @@ ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_LIST_BYTES = 64 * 2**20
 MAX_PATH_LENGTH, MAX_PATH_PARTS = 1024, 64
 
-_SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+_WORDS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "eval", "evaluation"), "test": ("test", "testing")}
+_SETS = {word: image_set for image_set, words in _WORDS.items() for word in words}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the image (VOC devkit, section 6.3; 0: difficult)
 _NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML

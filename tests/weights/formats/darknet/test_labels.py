@@ -13,6 +13,12 @@ def test_each_line_is_a_label(tmp_path, data):
     assert read_labels(tmp_path / "a.names") == ("cat", "dog")
 
 
+@pytest.mark.parametrize("data", [b"0: cat\n1: dog\n", b"1. cat\n2. dog\n", b"0 cat\r\n1\tdog\r\n", b"0,cat\n1,dog", b"0) cat\n1) dog\n"])
+def test_numbers_of_the_lines_are_not_part_of_the_labels(tmp_path, data):
+    (tmp_path / "a.names").write_bytes(data)
+    assert read_labels(tmp_path / "a.names") == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [(b"cat\n\ndog\n", "line 2 is blank"), (b"caf\xe9\n", "is not utf-8 text: byte 3"), (b"\n", "the file contains no label")],
