@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.training.datasets.importers.coco_files import write_coco
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import read_set
 from training.datasets.importers.base import write_imported
 from training.datasets.importers.coco import read_coco
