@@ -128,7 +128,7 @@ def read_labels(names: Path) -> tuple[str, ...]:
     Raises ModelFileError if the file is not UTF-8 text, or has a blank line before the last label.
     """
     text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # some editors add a byte order mark
-    lines = [line.strip() for line in text.split("\n")]
+    lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:

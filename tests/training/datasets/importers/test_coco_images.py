@@ -20,6 +20,8 @@ from training.errors import DatasetError
         ("IMAGES/a.JPG", "images/A.jpg"),
         ("my%20cat.jpg", "my cat.jpg"),
         ("my%20cat.jpg", "my%20cat.jpg"),
+        ("my cat.jpg", "my%20cat.jpg"),
+        ("images/My Cat.jpg", "images/my%20cat.JPG"),
         ("caf%C3%A9.jpg", "café.jpg"),
         ("cafe\u0301.jpg", "caf\u00e9.jpg"),
         ("folder/a.jpg", "a.jpg"),

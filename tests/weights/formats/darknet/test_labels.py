@@ -7,7 +7,7 @@ from weights.formats.darknet.cfg import read_cfg
 from weights.formats.darknet.weights import read_labels
 
 
-@pytest.mark.parametrize("data", [b"cat\ndog\n", b"cat\r\ndog\r\n\r\n", b"\xef\xbb\xbfcat \ndog\n\n\n", b"cat\ndog"])
+@pytest.mark.parametrize("data", [b"cat\ndog\n", b"cat\r\ndog\r\n\r\n", b"\xef\xbb\xbfcat \ndog\n\n\n", b"cat\ndog", b"cat\rdog\r"])
 def test_each_line_is_a_label(tmp_path, data):
     (tmp_path / "a.names").write_bytes(data)
     assert read_labels(tmp_path / "a.names") == ("cat", "dog")
