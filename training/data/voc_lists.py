@@ -44,7 +44,8 @@ def image_sets(folder: Path) -> tuple[str, ...]:
     if not annotations:
         raise DatasetError(
             f"{folder}: no VOC-style data found: neither {LISTS}/*.txt nor an annotation (.xml). "
-            f"Give the folder that contains Annotations, or images and .xml files side by side{_nested_dataset(folder)}."
+            f"{_import_command(folder)}Give the folder that contains Annotations, or images and .xml files side by side"
+            f"{_nested_dataset(folder)}."
         )
     return tuple(sorted(_names_by_folder(annotations))) or (ALL,)
 
@@ -94,6 +95,15 @@ def _nested_dataset(folder: Path) -> str:
     parents = sorted({path.parent for level in ("*", "*/*") for path in folder.glob(f"{level}/*{ANNOTATION_SUFFIX}")})
     found += [path.parent if set_of_name(path.name) else path for path in parents]
     return f", such as {found[0]}" if found else ""
+
+
+def _import_command(folder: Path) -> str:
+    """Return a sentence and a space with the command that imports the folder if it has YOLO or COCO data, or else an empty string."""
+    yolo = next((name for name in ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "labels") if (folder / name).exists()), None)
+    coco = next((path for place in (".", "annotations", "*") for path in sorted(folder.glob(f"{place}/*.json"))), None)
+    if yolo:
+        return f"{yolo} is part of a YOLO data set, which `boxwright data import {folder} --from yolo --out DIR` converts. "
+    return f"If {coco} is a COCO file, `boxwright data import {coco} --from coco --out DIR` converts the data set. " if coco else ""
 
 
 def _names_by_folder(annotations: Iterable[str]) -> Mapping[str, list[str]]:

@@ -148,3 +148,20 @@ def test_annotations_of_other_forms_are_refused_with_advice(make_dataset, xml, m
     (folder / "Annotations" / "a.xml").write_text(xml)
     with pytest.raises(DatasetError, match=message):
         read_annotation(folder, "a")
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "classes.txt", "obj.names", "labels/a.txt"])
+def test_a_yolo_folder_leads_to_data_import(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("x")
+    for read in (image_sets, lambda folder: read_set(folder, "train")):
+        with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path} --from yolo --out DIR`"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["result.json", "annotations/instances_train.json", "train/_annotations.coco.json"])
+def test_a_coco_folder_leads_to_data_import(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path / name} --from coco --out DIR`"):
+        image_sets(tmp_path)
