@@ -38,8 +38,9 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
     paths: list[Path] = []
     messages: list[str] = []
     for argument in arguments:
+        found: list[Path] = []
         if url := re.match(r"(https?):/(.*)", str(argument)):
-            found, message = [], _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
+            message = _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
         elif argument.is_dir():
             found, unsupported = _images_below(argument, messages)
             if unsupported:

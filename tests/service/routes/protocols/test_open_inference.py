@@ -108,7 +108,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
             json_request(["AAAA"], parameters={"confidnce": 0.5}),
             b"",
             None,
-            "parameters: unknown key 'confidnce'. Did you mean 'confidence'?",
+            "parameters: unknown key 'confidnce'. Did you mean 'confidence'? See /docs",
         ),
         (json_request(["AAAA"], id=7), b"", None, "id"),
         (
