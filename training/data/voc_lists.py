@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from detector.imaging.suffixes import IMAGE_SUFFIXES
@@ -24,6 +25,8 @@ from training.data.voc_layout import (
 from training.errors import DatasetError
 
 MAX_LIST_BYTES = 64 * 2**20
+FIRST_LINES = 100
+"""Number of lines that decide whether a text file is a list. The search for an annotation takes many system calls per line."""
 
 _OTHER_PLACES = (PurePosixPath("ImageSets"), PurePosixPath())
 """Folders of the lists of other tools, such as PaddleDetection's train.txt at the top. They are used if ImageSets/Main has no list."""
@@ -67,12 +70,12 @@ def _text_files(folder: Path, place: PurePosixPath) -> dict[str, Path]:
 
 
 def _is_list(folder: Path, name: str, path: Path) -> bool:
-    """Return whether a text file in ImageSets/Main is a list: it has the name of a set, or one of its lines names an annotation."""
+    """Return whether a text file in ImageSets/Main is a list: it has the name of a set, or one of its first lines names an annotation."""
     return set_of_name(name) is not None or _names_annotations(folder, path)
 
 
 def _names_annotations(folder: Path, path: Path) -> bool:
-    """Return whether a line of a text file names an annotation. Invalid lines name none."""
+    """Return whether one of the first lines of a text file names an annotation. Invalid lines name none."""
 
     def names_annotation(line: str) -> bool:
         try:
@@ -80,7 +83,7 @@ def _names_annotations(folder: Path, path: Path) -> bool:
         except DatasetError:
             return False
 
-    return any(names_annotation(line) for line in _lines(path))
+    return any(names_annotation(line) for line in islice(_lines(path), FIRST_LINES))
 
 
 def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:

@@ -96,6 +96,11 @@ def test_a_text_that_names_no_annotation_is_no_image_set(make_dataset, name):
     assert image_sets(folder) == ("all",)
 
 
+def test_the_first_lines_decide_whether_a_text_is_a_list(make_dataset):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"near": ["x"] * 99 + ["a"], "far": ["x"] * 100 + ["a"]})
+    assert image_sets(folder) == ("near",)
+
+
 @pytest.mark.parametrize("place", ["ImageSets", "."])
 @pytest.mark.parametrize("line", ["{}", "JPEGImages/{}.jpg Annotations/{}.xml"])
 def test_lists_outside_of_image_sets_main_are_read(make_dataset, place, line):
