@@ -42,12 +42,8 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
         if url := re.match(r"(https?):/(.*)", str(argument)):
             message = _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
         elif argument.is_dir():
-            found, unsupported = _images_below(argument, messages)
-            if unsupported:
-                messages.append(_unsupported_message(argument, unsupported))
-                paths += found
-                continue
-            message = f"{argument}: no image in this folder or below it. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+            paths += _images_below(argument, messages)
+            continue
         elif not argument.exists() and has_magic(str(argument)):
             matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
             found = sorted(path for path in matches if not path.is_dir())
@@ -81,15 +77,19 @@ def _unsupported_message(folder: Path, paths: list[Path]) -> str:
     return f"{folder}: {len(paths):,} images skipped, such as {paths[0]}. Boxwright does not read their formats. Convert them to JPEG."
 
 
-def _images_below(folder: Path, messages: list[str]) -> tuple[list[Path], list[Path]]:
-    """Return the images in and below a folder, and those of unsupported formats. Folders that cannot be read are added to `messages`."""
+def _images_below(folder: Path, messages: list[str]) -> list[Path]:
+    """Return the images in and below a folder. Add a message if there is none, and about images and folders that cannot be read."""
     files = []
     for root, subfolders, names in os.walk(folder, onerror=lambda error: messages.append(f"{error.filename}: {error.strerror}.")):
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS]
         files += [path for name in names if not name.startswith(".") and (path := Path(root) / name).is_file()]
     files.sort()
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY)]
-    return images, [path for path in files if path.suffix.lower() in UNSUPPORTED_SUFFIXES]
+    if unsupported := [path for path in files if path.suffix.lower() in UNSUPPORTED_SUFFIXES]:
+        messages.append(_unsupported_message(folder, unsupported))
+    elif not images:
+        messages.append(f"{folder}: no image in this folder or below it. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return images
 
 
 def read_image_bytes(path: Path) -> bytes:
