@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from detector.errors import NotAnImage
 from detector.imaging.encode import encode_image
+from detector.imaging.image import to_rgb
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
 """A path, the bytes of an image file, a binary file object, a PIL image, or a (H, W, 3) uint8 RGB array."""
@@ -23,12 +24,14 @@ def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
     Raises OSError if the file cannot be read, and NotAnImage if the source has another type or shape.
     """
     match source:
+        case str() if source.startswith(("http://", "https://")):
+            raise NotAnImage(f"{source[:80]} is a URL, and URLs are not downloaded. Give the bytes of the image file.")
         case str() | os.PathLike():
             return Path(source).read_bytes()
         case bytes() | bytearray() | memoryview():
             return bytes(source)
         case Image.Image():
-            return np.asarray(ImageOps.exif_transpose(source).convert("RGB"))
+            return np.asarray(to_rgb(ImageOps.exif_transpose(source)))
         case np.ndarray():
             if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
                 raise NotAnImage(f"an array must be (height, width, 3) uint8 RGB, got {source.shape} {source.dtype}.")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal, overload
 
 import numpy as np
@@ -13,6 +14,7 @@ from boxwright.results import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
 from detector.detector import Detector as CoreDetector
 from detector.engines.support import Device
+from detector.errors import SettingError
 from detector.imaging.image import decode_image
 from service.schemas.detections import Detection
 from weights.engines.factory import prepare_engine
@@ -105,6 +107,8 @@ class Detector:
             BoxwrightError: The image is not valid, an option is out of range, or the model has no such label.
             OSError: The file cannot be read.
         """
+        if confidence != "auto" and not isinstance(confidence, Real):
+            raise SettingError(f"the confidence threshold must be a number from 0 to 1, or 'auto', got {confidence!r}.")
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         source = to_bytes_or_array(image)

@@ -85,7 +85,7 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
 
 def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
     from cli.output.terminal import print_next_step
-    from training.data.voc_layout import image_sets
+    from training.data.voc_lists import image_sets
 
     if errors and not fixed:
         print_next_step("boxwright", "data", "check", dataset, "--fix", f"{dataset}-fixed")

@@ -35,6 +35,7 @@ def export_command(
     """
     from cli.extras import start_tensorflow
     from cli.output.progress import load_named_model
+    from cli.output.terminal import print_next_step
     from detector.boxes.placement import Placement
     from detector.imaging.image import read_image
     from weights.embedded import SAMPLE_IMAGE
@@ -58,3 +59,7 @@ def export_command(
             f"This model expects images with fit {placement[0]}, resample {placement[1]} and edges {placement[2]}. "
             "A .cfg file cannot express this. Darknet prepares images in its own way, so its scores differ."
         )
+    if to == "safetensors":
+        print_next_step("boxwright", "detect", "IMAGE", "--model", written.paths[0])
+    else:  # shows the labels, the anchors and the input size, which decoding the raw output needs
+        print_next_step("boxwright", "weights", "info", model)

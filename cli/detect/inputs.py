@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from detector.errors import ImageError, SettingError
-from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES
+from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 STDIN = Path("-")
 LIST_SUFFIX = ".txt"  # A text file with the path of an image in each line.
@@ -28,7 +28,8 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
         lists: Read NAME.txt as a list of paths, relative to the current folder.
 
     Returns:
-        The files, and a message for each argument that matches none and each folder that cannot be read.
+        The files, and a message for each argument that matches none, each folder that cannot be read, and each folder with images of
+        formats that cannot be decoded.
 
     Raises:
         SettingError: A list is not text.
@@ -37,11 +38,12 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
     paths: list[Path] = []
     messages: list[str] = []
     for argument in arguments:
+        found: list[Path] = []
         if url := re.match(r"(https?):/(.*)", str(argument)):
-            found, message = [], _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
+            message = _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
         elif argument.is_dir():
-            found = _images_below(argument, messages)
-            message = f"{argument}: no image in this folder or below it. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+            paths += _images_below(argument, messages)
+            continue
         elif not argument.exists() and has_magic(str(argument)):
             matches = map(Path, glob(str(argument), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
             found = sorted(path for path in matches if not path.is_dir())
@@ -69,17 +71,25 @@ def _read_list(file: Path) -> list[Path]:
     return [Path(os.fsdecode(line.strip())) for line in data.splitlines() if line.strip()]
 
 
+def _unsupported_message(folder: Path, paths: list[Path]) -> str:
+    if len(paths) == 1:
+        return f"{paths[0]}: skipped, because Boxwright does not read this format. Convert the image to JPEG."
+    return f"{folder}: {len(paths):,} images skipped, such as {paths[0]}. Boxwright does not read their formats. Convert them to JPEG."
+
+
 def _images_below(folder: Path, messages: list[str]) -> list[Path]:
-    """Return the images in and below a folder. Folders that cannot be read are added to `messages`."""
-    found = []
+    """Return the images in and below a folder. Add a message if there is none, and about images and folders that cannot be read."""
+    files = []
     for root, subfolders, names in os.walk(folder, onerror=lambda error: messages.append(f"{error.filename}: {error.strerror}.")):
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS]
-        found += [path for name in names if (path := Path(root) / name).is_file() and _is_image(path)]
-    return sorted(found)
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY) and not path.name.startswith(".")
+        files += [path for name in names if not name.startswith(".") and (path := Path(root) / name).is_file()]
+    files.sort()
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY)]
+    if unsupported := [path for path in files if path.suffix.lower() in UNSUPPORTED_SUFFIXES]:
+        messages.append(_unsupported_message(folder, unsupported))
+    elif not images:
+        messages.append(f"{folder}: no image in this folder or below it. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return images
 
 
 def read_image_bytes(path: Path) -> bytes:

@@ -96,7 +96,9 @@ def read_headers(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFi
 def decode_file(file: ImageFile, min_side: int | None = None) -> DecodedImage:
     """Decode a file whose headers have been read. See `decode_image` for `min_side`. Raises NotAnImage, DamagedImage."""
     try:
-        image = _upright(_to_rgb(_decode(file, min_side)), file.orientation)
+        decoded = _decode(file, min_side)
+        _check_mode(decoded)
+        image = _upright(to_rgb(decoded), file.orientation)
     except _PILLOW_ERRORS as error:
         raise DamagedImage(
             f"the {file.format} is truncated or corrupt ({error}); received: {count_of(file.received_bytes, 'byte')}. Send the whole file."
@@ -182,11 +184,16 @@ def _equal_pixels(first: Image.Image, second: Image.Image) -> bool:
 _BAND_ROWS = 256  # rows compared at a time, to avoid copies of a whole image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _check_mode(image: Image.Image) -> None:
+    known = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
+    if image.mode not in known and not image.mode.startswith("I;16"):
+        raise NotAnImage(f"the {image.format} has pixels of an unsupported kind (Pillow's mode {image.mode}). Save it as 8-bit RGB.")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a Pillow image to RGB as `read_image` does: blend it with white, and keep the upper 8 of 16 bits."""
     if image.mode.startswith("I;16"):
         image = _upper_bits(image)
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"):
-        raise NotAnImage(f"the {image.format} has pixels of an unsupported kind (Pillow's mode {image.mode}). Save it as 8-bit RGB.")
     if image.has_transparency_data:
         image = _blend_with_white(image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")

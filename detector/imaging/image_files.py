@@ -57,6 +57,7 @@ _OTHER_FILES = {  # the limits on white space keep each match short, because mat
     "a PDF": re.compile(rb"%PDF"),
     "a ZIP archive": re.compile(rb"PK\x03\x04"),
     "compressed with gzip": re.compile(rb"\x1f\x8b"),
+    "a Git LFS pointer instead of an image; 'git lfs pull' downloads the image": re.compile(rb"version https://git-lfs\.github\.com/"),
     "a URL, and URLs are not downloaded": re.compile(rb"\s{0,100}(?i:https?|ftp|file|s3)://"),
     "an XML, SVG or HTML document": re.compile(rb"(\xef\xbb\xbf)?\s{0,100}<(\?xml|!doctype|!--|svg|html|annotation)", re.IGNORECASE),
     "damaged: its bytes were converted to text, which corrupts them": re.compile(

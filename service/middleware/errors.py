@@ -10,7 +10,7 @@ from detector.errors import BoxwrightError
 from service.auth.authenticator import ApiKeyAuthenticator
 from service.errors import InvalidApiKey
 from service.schemas.error_formats import error_format
-from service.schemas.problem_kinds import UNEXPECTED, problem_kind
+from service.schemas.problem_kinds import KNOWN_PARAMETERS, UNEXPECTED, problem_kind
 
 logger = logging.getLogger("boxwright.service")
 
@@ -30,7 +30,18 @@ def error_response(request: Request, error: Exception) -> Response:
 
 
 async def _handle_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, RequestValidationError):
+        _add_known_parameters(request, error)
     return error_response(request, error)
+
+
+def _add_known_parameters(request: Request, error: RequestValidationError) -> None:
+    """Add the names of the endpoint's query parameters to errors about unknown ones, so that the message can suggest the closest."""
+    models = [field.field_info.annotation for field in request.scope["route"].dependant.query_params]
+    known = [name for model in models for name in model.model_fields]
+    for entry in error.errors():
+        if entry["type"] == "extra_forbidden":
+            entry["ctx"] = {KNOWN_PARAMETERS: known}
 
 
 async def _handle_unmatched(request: Request, error: Exception) -> Response:

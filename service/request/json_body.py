@@ -81,7 +81,8 @@ _PLAIN_MESSAGES = {"extra_forbidden": "unknown key", "model_type": "must be an o
 
 def _message(location: Sequence[int | str], text: str) -> str:
     path = ".".join(str(part) for part in location if "[" not in str(part))[:80]  # pydantic adds type names such as list[...]
-    return f"{path or 'the JSON'}: {text.removeprefix('Value error, ')[:MAX_MESSAGE_LENGTH].rstrip('.')}. See /docs for the schema."
+    sentence = text.removeprefix("Value error, ")[:MAX_MESSAGE_LENGTH].rstrip(".")
+    return f"{path or 'the JSON'}: {sentence}{'' if sentence.endswith('?') else '.'} See /docs for the schema."
 
 
 def json_schemas(models: Iterable[type[BaseModel]]) -> dict[str, Any]:

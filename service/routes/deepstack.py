@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
+from detector.messages import did_you_mean
 from detector.version import installed_version
 from service.auth.authenticator import FORM_FIELD, ApiKeyAuthenticator
 from service.errors import BODY_ERRORS, IMAGE_ERRORS, BadForm, NoModel, UnsupportedMediaType
@@ -218,7 +219,8 @@ def _known_fields(fields: Sequence[FormField]) -> dict[str, bytes]:
     for name in (IMAGE_FIELD, CONFIDENCE_FIELD):
         count = sum(field.name == name for field in fields)
         if count > 1 or (name == IMAGE_FIELD and count == 0):
-            raise BadForm(f"The form must have one field {name!r}, got {count}.")
+            similar = next((hint for field in fields if count == 0 and (hint := did_you_mean(field.name, [name]))), "")
+            raise BadForm(f"The form must have one field {name!r}, got {count}.{similar}")
     return {field.name: field.data for field in fields}
 
 

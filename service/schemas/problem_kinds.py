@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from detector.errors import DamagedImage, EmptyImage, ImageTooLarge, NotAnImage, UnknownLabel, UnknownModel
+from detector.messages import did_you_mean
 from service.errors import (
     BadForm,
     BadHeader,
@@ -25,6 +26,9 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.schemas.problem import ParameterProblem, Problem
+
+KNOWN_PARAMETERS = "known"
+"""Key in the context of an error about an unknown parameter: the names of the endpoint's query parameters."""
 
 MAX_PARAMETER_ERRORS = 10
 """Maximum number of parameter errors in one response, so that the service does not repeat a long request."""
@@ -91,5 +95,6 @@ def problem_of(error: Exception) -> Problem:
 def _parameter_problem(entry: Mapping[str, Any]) -> ParameterProblem:
     name = ".".join(str(part) for part in entry["loc"][1:])[:80]
     if entry["type"] == "extra_forbidden":
-        return ParameterProblem(parameter=name, detail="Unknown parameter. See /docs for the parameters.")
+        known = entry.get("ctx", {}).get(KNOWN_PARAMETERS, ())
+        return ParameterProblem(parameter=name, detail=f"Unknown parameter.{did_you_mean(name, known)} See /docs for the parameters.")
     return ParameterProblem(parameter=name, detail=f"{entry['msg'].removeprefix('Value error, ')}, got {str(entry['input'])[:80]!r}.")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import boxwright
+from boxwright.images import to_bytes_or_array
 from cli.detect.backends import DetectionOptions, LocalBackend
 from detector.imaging.image import read_image
 from weights.engines.options import EngineOptions
@@ -59,6 +60,25 @@ def test_decoded_images_give_the_same_result_as_a_lossless_file(model):
     Image.fromarray(array).save(file, "PNG")
     expected = model.detect(file.getvalue()).to_dict()
     assert model.detect(array).to_dict() == model.detect(Image.fromarray(array)).to_dict() == expected
+
+
+def pillow_image(mode):
+    """Return an image of 16 x 16 pixels with values over the whole range of the mode, and with transparent pixels."""
+    values = np.arange(256).reshape(16, 16)
+    if mode == "I;16":
+        return Image.fromarray((values * 257).astype(np.uint16))
+    grey = Image.fromarray(values.astype(np.uint8))
+    return Image.merge("LA", (grey, grey)).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA", "L"])
+def test_a_pil_image_is_converted_as_its_file_is(mode):
+    file = io.BytesIO()
+    pillow_image(mode).save(file, "PNG")
+    expected = read_image(file.getvalue())
+    np.testing.assert_array_equal(to_bytes_or_array(Image.open(file)), expected)
+    assert expected.max() == 255
+    assert len(np.unique(expected)) > 50
 
 
 def test_the_exif_orientation_of_a_pil_image_is_applied(model):
@@ -129,12 +149,19 @@ def test_to_dict_can_be_serialised_as_json(model):
         (np.zeros((4, 4), np.uint8), r"\(height, width, 3\) uint8 RGB, got \(4, 4\) uint8"),
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (io.StringIO("text"), "binary mode"),
+        ("https://example.com/dog.jpg", "is a URL, and URLs are not downloaded"),
     ],
-    ids=["no bytes", "text", "number", "two axes", "floats", "text file"],
+    ids=["no bytes", "text", "number", "two axes", "floats", "text file", "URL"],
 )
 def test_a_source_that_is_not_an_image_is_an_error(model, source, message):
     with pytest.raises(boxwright.BoxwrightError, match=message):
         model.detect(source)
+
+
+@pytest.mark.parametrize("confidence", ["high", "0.5", None])
+def test_a_confidence_that_is_no_number_is_an_error(model, confidence):
+    with pytest.raises(boxwright.BoxwrightError, match=f"must be a number from 0 to 1, or 'auto', got {confidence!r}"):
+        model.detect(CAT, confidence=confidence)
 
 
 def test_unknown_models_and_labels_are_errors(model):

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.data.voc_layout import ALL, LISTS, find_annotation, find_image, find_images, image_names, image_sets
+from training.data.voc_layout import ALL, find_annotation, find_image, find_images
+from training.data.voc_lists import image_lists, image_names, image_sets
 from training.errors import DatasetError
 
 TRAINING_SET = "train"
@@ -28,7 +29,7 @@ def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> lis
     Raises:
         DatasetError: There are no such images, or a list is invalid.
     """
-    has_lists = any((folder / LISTS).glob("*.txt"))
+    has_lists = bool(image_lists(folder))
     known = image_sets(folder) if has_lists else (ALL,)
     if TRAINING_SET in known and val_set != TRAINING_SET:
         evaluated = set(_images_of(folder, val_set)) if val_set in known else set()

@@ -27,13 +27,12 @@ IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "IMAGES", ".")
 ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
-MAX_LIST_BYTES = 64 * 2**20
 MAX_PATH_LENGTH, MAX_PATH_PARTS = 1024, 64
 
-_SETS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+_WORDS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "eval", "evaluation"), "test": ("test", "testing")}
+_SETS = {word: image_set for image_set, words in _WORDS.items() for word in words}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-_FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the image (VOC devkit, section 6.3; 0: difficult)
-_NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
+NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
 
 
 def set_of_name(name: str) -> str | None:
@@ -48,81 +47,6 @@ def set_of_name(name: str) -> str | None:
 def set_of_path(parts: Iterable[str]) -> str | None:
     """Return the set that the outermost folder with a set's name belongs to."""
     return next((found for part in parts if (found := set_of_name(part))), None)
-
-
-def image_sets(folder: Path) -> tuple[str, ...]:
-    """Return the names of the image sets, sorted: lists, or else folders such as train and valid, or else ("all",).
-
-    Lists of single classes (dog_train.txt next to train.txt) are omitted. Raises DatasetError if there is neither a list nor an annotation.
-    """
-    lists = {path.stem: file_inside(folder, LISTS / path.name) for path in sorted((folder / LISTS).glob("[!.]*.txt"))}
-    known = tuple(name for name, path in lists.items() if path and not _is_single_class(name, path, lists))
-    if known:
-        return known
-    annotations = all_annotations(folder)
-    if not annotations:
-        raise DatasetError(
-            f"{folder}: no VOC-style data found: neither {LISTS}/*.txt nor an annotation (.xml). "
-            f"Give the folder that contains Annotations, or images and .xml files side by side{_nested_dataset(folder)}."
-        )
-    return tuple(sorted(_names_by_folder(folder, annotations))) or (ALL,)
-
-
-def _nested_dataset(folder: Path) -> str:
-    """Return a part of a sentence that names a folder with annotations up to two levels below, such as VOCdevkit/VOC2007."""
-    names = (name for name in ANNOTATION_FOLDERS if name != ".")
-    found = sorted(path.parent for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
-    return f", such as {found[0]}" if found else ""
-
-
-def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:
-    head, _, tail = name.rpartition("_")
-    return bool(head) and tail in lists and all(_FLAG.search(line) for line in _lines(path))
-
-
-def _names_by_folder(folder: Path, annotations: Iterable[str]) -> dict[str, list[str]]:
-    """Return the names by set in Roboflow's layout; empty in other layouts."""
-    by_set: dict[str, list[str]] = {}
-    if any((folder / place).is_dir() for place in ANNOTATION_FOLDERS if place != "."):
-        return {}
-    for name in annotations:
-        if (image_set := set_of_name(PurePosixPath(name).parts[0])) and "/" in name:
-            by_set.setdefault(image_set, []).append(name)
-    return by_set
-
-
-def image_names(folder: Path, image_set: str) -> list[str]:
-    """Return the names in an image set, in the order of its list; sorted if there is no list.
-
-    Raises DatasetError if there is no such set, or a name leads out of the folder.
-    """
-    check_set_name(image_set)
-    image_list = file_inside(folder, LISTS / f"{image_set}.txt")
-    if image_list:
-        return [_name_of_line(folder, line) for line in _lines(image_list)]
-    annotations = all_annotations(folder)
-    names = annotations if image_set == ALL else _names_by_folder(folder, annotations).get(image_set, [])
-    if not names:
-        known = ", ".join(image_sets(folder))
-        options = " --set train --force" if "train" in image_sets(folder) else ""
-        advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
-        if similar := next((name for name in image_sets(folder) if set_of_name(name) == image_set), None):
-            advice = f" Rename {LISTS}/{similar}.txt to {image_set}.txt."
-        raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
-    for name in names:
-        check_name(folder, name)
-    return names
-
-
-def check_set_name(image_set: str) -> None:
-    """Raise DatasetError unless the name of an image set can be the name of its list."""
-    plain = PurePosixPath(image_set).name == image_set == image_set.strip(" .")
-    if not image_set or not plain or _NOT_PRINTABLE.search(image_set):
-        raise DatasetError(f"an image set must have a plain name such as 'train', got {image_set!r}.")
-
-
-def _lines(image_list: Path) -> Iterator[str]:
-    return (line.strip() for line in read_text(image_list, MAX_LIST_BYTES).split("\n") if line.strip())
 
 
 def read_text(path: Path, max_bytes: int) -> str:
@@ -140,39 +64,17 @@ def read_text(path: Path, max_bytes: int) -> str:
         raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
-def _name_of_line(folder: Path, line: str) -> str:
-    """Return the annotation's name in a line of a list.
-
-    A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With an image
-    suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer.
-    """
-    check_path_length(line)
-    without_flag = _FLAG.sub("", line)
-    path = PurePosixPath(line.replace("\\", "/"))
-    is_image = path.suffix.lower() in IMAGE_SUFFIXES
-    without_suffix = line.removesuffix(path.suffix) if is_image or path.suffix.lower() == ANNOTATION_SUFFIX else line
-    names = [name for name in (line, without_flag, without_suffix) if not (is_image and _leads_out(name))]
-    if is_image:
-        parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
-        names += [str(PurePosixPath(*parts[start:])) for start in range(len(parts))]
-    for name in names:
-        check_name(folder, name)
-        if find_annotation(folder, name):
-            return name
-    check_name(folder, line)
-    return without_flag
-
-
-def _leads_out(name: str) -> bool:
+def leads_out(name: str) -> bool:
+    """Return whether a name, as a relative path, leads out of the folder or is empty."""
     path = PurePosixPath(name)
     return not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
 
 
 def check_name(folder: Path, name: str) -> None:
     """Raise DatasetError if the name leads out of the folder, or cannot be part of a list or of XML."""
-    if _leads_out(name):
+    if leads_out(name):
         raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
-    if name != name.strip() or _NOT_PRINTABLE.search(name):
+    if name != name.strip() or NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
 
 

@@ -21,7 +21,8 @@ from detector.errors import ImageError, MissingExtra
 from detector.imaging.image import read_image
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, image_names, unsupported_image
+from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, unsupported_image
+from training.data.voc_lists import image_names
 from training.errors import DatasetError
 
 try:
@@ -121,6 +122,8 @@ def read_annotation(folder: Path, name: str) -> Annotation:
         raise DatasetError(f"{folder / 'Annotations' / name}.xml: the annotation is missing.")
     root = parse_annotation(xml)
     objects = root.findall("object")
+    if not objects and root.find(".//bndbox") is not None:
+        raise DatasetError(f"{xml}: a <bndbox> is in no <object> of the <annotation>, so it would be ignored.")
     crowd = np.array([_flag(each, "crowd", xml) for each in objects], np.bool_)
     return Annotation(
         name,
@@ -160,9 +163,11 @@ def parse_annotation(xml: Path) -> Element:
         raise DatasetError(f"{xml}: not readable as XML: document types are refused. Delete the line with <!DOCTYPE.") from error
     except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
         advice = "" if _is_utf_8(data) else " Save it as UTF-8."
+        advice = " Delete encoding=... from the first line." if "encoding specified" in str(error) else advice
         raise DatasetError(f"{xml}: not readable as XML: {str(error).rstrip('.')}.{advice}") from error
     if root.tag != "annotation":
-        raise DatasetError(f"{xml}: the root element is <{root.tag[:40]}>; a VOC file has <annotation>.")
+        advice = " Export the labels from CVAT as Pascal VOC." if root.tag == "annotations" else ""
+        raise DatasetError(f"{xml}: the root element is <{root.tag[:40]}>; a VOC file has <annotation>.{advice}")
     _check_depth(root, xml)
     return root
 

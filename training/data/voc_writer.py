@@ -20,7 +20,8 @@ from detector.boxes.detections import Boxes
 from training.data.exif_orientation import Size
 from training.data.labelled import LABELLED_FILE as LABELLED
 from training.data.labelled import Labelled, labelled_text
-from training.data.voc_layout import LISTS, check_name, check_set_name
+from training.data.voc_layout import LISTS, check_name
+from training.data.voc_lists import check_set_name
 from training.errors import DatasetError
 from weights.atomic_files import DISK_FULL, sync_folder
 

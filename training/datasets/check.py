@@ -8,7 +8,8 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from detector.messages import count_of
-from training.data.voc_layout import all_annotations, find_images, image_names, image_sets, linked_folders
+from training.data.voc_layout import all_annotations, find_images, linked_folders
+from training.data.voc_lists import image_names, image_sets
 from training.datasets.findings import Finding, label_key, total
 from training.datasets.inspect_sample import InspectedSample, Inspection, inspect_sample
 from training.datasets.labelled_findings import labelled_findings

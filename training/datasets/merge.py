@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import tostring
 
 from training.data.labelled import check_names_exist, read_labelled
-from training.data.voc_layout import ALL, image_names, image_sets
+from training.data.voc_layout import ALL
+from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import Annotation, image_of, parse_annotation, read_annotation
 from training.data.voc_writer import NewDataset, new_dataset, set_text
 from training.errors import DatasetError

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detector.errors import SettingError
 from detector.messages import count_of
 from training.data.voc_layout import LISTS
+from training.data.voc_lists import image_lists
 from training.data.voc_reader import Sample
 from training.data.voc_writer import list_text
 from training.errors import DatasetError
@@ -74,7 +75,8 @@ def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Pat
         OSError: A list cannot be written. Existing lists keep their content.
     """
     paths = tuple(folder / LISTS / f"{name}.txt" for name in SETS)
-    existing = [str(path) for path in paths if path.exists() or path.is_symlink()]
+    lists = image_lists(folder)
+    existing = [str(path) for path in paths if path.exists() or path.is_symlink()] or [str(lists[name]) for name in SETS if name in lists]
     if existing and not force:
         raise DatasetError(f"the images are divided already: there is {' and '.join(existing)}. Use --force to divide them again.")
     paths[0].parent.mkdir(parents=True, exist_ok=True)

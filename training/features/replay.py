@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from detector.network.spec import Model
-from training.data.voc_layout import ALL, all_annotations, find_images, image_sets
+from training.data.voc_layout import ALL, all_annotations, find_images
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import Sample, read_set
 from training.errors import DatasetError
 from training.features.memory import Memory

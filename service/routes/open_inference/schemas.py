@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from detector.messages import did_you_mean
 from service.inference.types import MAX_DETECTIONS
 from service.request.base64_image import BASE64_SCHEMA, EXAMPLE_IMAGE
 from service.request.images import MAX_REQUEST_IMAGES
@@ -50,8 +51,13 @@ class RequestPart(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_null(cls, value: Any) -> Any:
-        return {name: field for name, field in value.items() if field is not None} if isinstance(value, dict) else value
+    def _check_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        unknown = next((name for name in value if name not in cls.model_fields), None)
+        if unknown is not None:
+            raise ValueError(f"unknown key {unknown[:80]!r}.{did_you_mean(unknown[:80], cls.model_fields)}")
+        return {name: field for name, field in value.items() if field is not None}
 
 
 class InputParameters(RequestPart):
@@ -153,11 +159,13 @@ def _document_request(schema: dict[str, Any]) -> None:
 
 
 class InferRequest(RequestPart):
-    """The JSON part of an inference request."""
+    """The JSON part of an inference request. KServe's Python client adds the name of the model, which the path contains already."""
 
     model_config = ConfigDict(json_schema_extra=_document_request)
 
     id: str | None = Field(default=None, max_length=256)
+    model_name: Annotated[Any, IGNORED] = None
+    model_version: Annotated[Any, IGNORED] = None
     parameters: InferParameters = InferParameters()
     inputs: Annotated[list[InferInput], Field(min_length=1, max_length=1)]
     outputs: list[RequestedOutput] = Field(default=[], max_length=len(OUTPUT_TENSORS), description="Each output once. Default: all.")

@@ -110,6 +110,13 @@ async def other_method(method: str) -> None:
     raise HTTPException(400, f"The method {method[:40]!r} is not supported. A detector has only :predict.")
 
 
+@router.get("/{model}:predict", include_in_schema=False)
+@router.get("/{model}/versions/{version}:predict", include_in_schema=False)
+async def get_predict() -> None:
+    """Refuse GET, which would otherwise look like the state of a model with ":predict" in its name."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
 @router.get("/{model}", summary="State of a model's versions", responses=_STATUS_RESPONSES, openapi_extra=_MODEL)
 @router.get("/{model}/versions/{version}", summary="State of one version", responses=_STATUS_RESPONSES, openapi_extra=_VERSION)
 async def status(request: Request, registry: RegistryDep) -> dict[str, Any]:

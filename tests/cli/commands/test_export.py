@@ -38,6 +38,7 @@ def test_every_export_prints_the_largest_difference_on_an_image(boxwright, model
     assert 0 <= float(report[2]) <= 1e-3
     assert float(report[3]) > 0.5
     assert bool(report[4]) == (target == "darknet")
+    assert result.err.endswith("Next: boxwright weights info mine.safetensors\n")
 
 
 def test_an_export_to_safetensors_needs_another_name(boxwright, model_folder, make_image):
@@ -45,6 +46,7 @@ def test_an_export_to_safetensors_needs_another_name(boxwright, model_folder, ma
     assert boxwright("export", "mine.safetensors", "--to", "safetensors").code == 2
     result = boxwright("export", "mine.safetensors", "--to", "safetensors", "--out", "copy.safetensors", "--photo", make_image("a.png"))
     assert f"Largest difference of the raw output on {model_folder / 'a.png'}: 0.0e+00" in result.out
+    assert result.err.endswith("Next: boxwright detect IMAGE --model copy.safetensors\n")
     assert (model_folder / "copy.safetensors").read_bytes() == before == (model_folder / "mine.safetensors").read_bytes()
 
 

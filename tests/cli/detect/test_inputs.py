@@ -37,3 +37,16 @@ def test_a_folder_that_cannot_be_read_is_reported(make_image, tmp_path, deny_rea
     unreadable.mkdir()
     deny_reading(unreadable)
     assert expand_image_paths([tmp_path]) == ([image], [f"{unreadable}: Permission denied."])
+
+
+def test_images_of_unsupported_formats_in_a_folder_are_reported_once(make_image, tmp_path):
+    image, heic = make_image("a.jpg"), tmp_path / "b.HEIC"
+    heic.write_bytes(b"x")
+    (tmp_path / ".c.heic").write_bytes(b"x")
+    message = f"{heic}: skipped, because Boxwright does not read this format. Convert the image to JPEG."
+    assert expand_image_paths([tmp_path]) == ([image], [message])
+    (tmp_path / "c.dng").write_bytes(b"x")
+    several = f"{tmp_path}: 2 images skipped, such as {heic}. Boxwright does not read their formats. Convert them to JPEG."
+    assert expand_image_paths([tmp_path]) == ([image], [several])
+    image.unlink()
+    assert expand_image_paths([tmp_path]) == ([], [several])

@@ -74,6 +74,7 @@ def test_an_empty_file_is_refused():
         (b"\x00\x01\x02\x03", "the bytes 00 01 02 03"),
         (b"\x89PNG", "the bytes 89 50 4e 47"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "a Git LFS pointer instead of an image; 'git lfs pull'"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video"),
         (b"%PDF-1.7", "a PDF"),
         (b"PK\3\4", "a ZIP archive"),

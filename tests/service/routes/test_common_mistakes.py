@@ -50,6 +50,20 @@ def test_a_url_is_not_downloaded(detect):
         assert "is a URL" in refusal(detect(json.dumps(body), JSON), 400, "bad-json")
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("b'/9j/4AAQSkZJRg=='", "Send base64.b64encode(data).decode()"),
+        ("/home/me/dog.jpg", "is a file name ('/home/me/dog.jpg'), and the service reads no files"),
+        ("C:\\photos\\my dog.png", "is a file name"),
+        ("x" * 400 + ".jpg", "is not base64"),
+    ],
+)
+def test_other_texts_in_place_of_base64_are_recognised(detect, text, advice):
+    for body in ({"image": text}, {"images": [text]}):
+        assert advice in refusal(detect(json.dumps(body), JSON), 400, "bad-json")
+
+
 @pytest.mark.parametrize("key", ["img", "url", "instances", "confidence"])
 def test_a_wrong_json_key_gets_a_message_with_the_valid_keys(detect, key):
     detail = refusal(detect(json.dumps({key: "AAAA"}), JSON), 400, "bad-json")

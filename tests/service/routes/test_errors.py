@@ -84,6 +84,19 @@ def test_an_invalid_parameter_is_named(detect, make_image_bytes, query, names):
     assert len(problem["detail"]) < 500
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("confidance", "confidence"), ("Confidence", "confidence"), ("class", "classes"), ("max_detection", "max_detections")],
+)
+def test_an_unknown_parameter_gets_the_closest_one_as_suggestion(detect, make_image_bytes, name, known):
+    problem = check(detect(make_image_bytes(), **{name: "1"}), 422, "bad-parameter")
+    assert problem["detail"] == f"{name}: Unknown parameter. Did you mean '{known}'? See /docs for the parameters."
+
+
+def test_an_unknown_parameter_that_resembles_no_other_gets_no_suggestion(detect, make_image_bytes):
+    assert check(detect(make_image_bytes(), x="1"), 422, "bad-parameter")["detail"] == "x: Unknown parameter. See /docs for the parameters."
+
+
 def test_an_unknown_class_is_refused_with_a_list_of_the_known_ones(detect, make_image_bytes):
     problem = check(detect(make_image_bytes(), classes=["cat", "unicorn"]), 422, "unknown-class")
     assert all(name in problem["detail"] for name in ("unicorn", "cat", "dog", "person"))

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from training.data.voc_layout import find_images, image_names, image_sets
+from training.data.voc_layout import find_images
+from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import read_sample, read_set
 from training.errors import DatasetError
 

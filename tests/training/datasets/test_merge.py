@@ -5,7 +5,7 @@ import json
 import pytest
 
 from training.data.labelled import LABELLED_FILE, read_labelled
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import parse_annotation, read_annotation, read_set
 from training.datasets.check import check_dataset
 from training.datasets.merge import MergeSummary, merge_datasets

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import parse_annotation, read_sample, read_set
 from training.datasets.check import check_dataset
 from training.datasets.repair import RepairSummary, repair_dataset

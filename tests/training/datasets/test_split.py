@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import SettingError
-from training.data.voc_layout import image_names
+from training.data.voc_lists import image_names
 from training.data.voc_reader import read_sample, read_set
 from training.datasets.check import check_dataset
 from training.datasets.split import _improve, split_dataset, write_split

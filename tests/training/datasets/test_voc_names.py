@@ -5,7 +5,7 @@ from xml.etree.ElementTree import tostring
 import pytest
 
 from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, images, write_files
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import parse_annotation, read_annotation, read_set
 from training.data.voc_writer import set_text
 from training.datasets.check import check_dataset

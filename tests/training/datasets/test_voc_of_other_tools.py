@@ -2,9 +2,11 @@
 
 import pytest
 
-from training.data.voc_layout import image_names, image_sets
+from training.data.calibration_images import calibration_images
+from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import read_annotation, read_set
 from training.datasets.check import check_dataset
+from training.datasets.split import split_dataset, write_split
 from training.errors import DatasetError
 
 
@@ -53,7 +55,8 @@ def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, sav
     "line",
     [
         *("a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"),
-        *("/home/x/JPEGImages/a.jpg", "../a.jpg", "JPEGImages\\a.jpg", "C:\\VOC\\JPEGImages\\a.jpg"),
+        *("JPEGImages/a.jpg Annotations/a.xml", "./JPEGImages/a.jpg\t./Annotations/a.xml", "Annotations/a.xml", "/x/VOC/Annotations/a.xml"),
+        *("a\t1", "a\t-1", "/home/x/JPEGImages/a.jpg", "../a.jpg", "JPEGImages\\a.jpg", "C:\\VOC\\JPEGImages\\a.jpg"),
     ],
 )
 def test_a_path_in_a_list_names_its_image(make_dataset, line):
@@ -81,3 +84,89 @@ def test_the_error_for_a_data_set_with_only_a_train_list_suggests_splitting_that
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": ["a"]})
     with pytest.raises(DatasetError, match=f"Run `boxwright data split {folder} --set train --force` first"):
         read_set(folder, "val")
+
+
+@pytest.mark.parametrize("name", ["classes", "labels", "README"])
+def test_a_text_that_names_no_annotation_is_no_image_set(make_dataset, name):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": ["a"], "default": ["a"], name: ["dog", "cat", "../x", "x" * 3000]})
+    assert image_sets(folder) == ("default", "train")
+    assert check_dataset(folder).errors == 0
+    (folder / "ImageSets" / "Main" / "train.txt").unlink()
+    (folder / "ImageSets" / "Main" / "default.txt").unlink()
+    assert image_sets(folder) == ("all",)
+
+
+def test_the_first_lines_decide_whether_a_text_is_a_list(make_dataset):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"near": ["x"] * 99 + ["a"], "far": ["x"] * 100 + ["a"]})
+    assert image_sets(folder) == ("near",)
+
+
+@pytest.mark.parametrize("place", ["ImageSets", "."])
+@pytest.mark.parametrize("line", ["{}", "JPEGImages/{}.jpg Annotations/{}.xml"])
+def test_lists_outside_of_image_sets_main_are_read(make_dataset, place, line):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)], "b": [("dog", 1, 1, 30, 40)]})
+    (folder / place).mkdir(exist_ok=True)
+    for name, image_set in (("a", "train"), ("b", "val")):
+        (folder / place / f"{image_set}.txt").write_text(line.format(name, name))
+    (folder / place / "label_list.txt").write_text("dog\n")
+    (folder / place / "test.txt").write_text("nothing yet\n")
+    assert image_sets(folder) == ("train", "val")
+    assert [sample.name for sample in read_set(folder, "val")] == ["b"]
+    with pytest.raises(DatasetError, match="the images are divided already"):
+        write_split(folder, split_dataset(read_set(folder, "all"), val=0.5))
+    assert [path.name for path in calibration_images(folder, 9, val_set="val")] == ["a.jpg"]
+
+
+def test_a_list_with_its_suffix_in_capitals_is_read(make_dataset):
+    folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": ["a"]})
+    (folder / "ImageSets" / "Main" / "train.txt").rename(folder / "ImageSets" / "Main" / "train.TXT")
+    assert image_sets(folder) == ("train",)
+    assert image_names(folder, "train") == ["a"]
+
+
+def test_folders_of_sets_below_annotations_are_image_sets(make_dataset):
+    folder = make_dataset({"train/a": [("dog", 1, 1, 30, 40)], "valid/b": [("dog", 1, 1, 30, 40)]})
+    assert image_sets(folder) == ("train", "val")
+    assert image_names(folder, "val") == ["valid/b"]
+    assert image_sets(make_dataset({"train/a": [], "street/b": []}, folder="mixed")) == ("all",)
+
+
+@pytest.mark.parametrize(("place", "named"), [("images/train", "images"), ("cats", "cats"), ("x/cats", "x/cats")])
+def test_the_message_names_the_folder_of_a_nested_data_set(tmp_path, annotated, save_image, place, named):
+    save_image(tmp_path / place / "a.jpg", 1)
+    (tmp_path / place / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    with pytest.raises(DatasetError, match=rf"no VOC-style data found.*, such as {tmp_path / named}\."):
+        image_sets(tmp_path)
+    assert image_sets(tmp_path / named) in (("train",), ("all",))
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        ("<annotations><image/></annotations>", "the root element is <annotations>; .* Export the labels from CVAT as Pascal VOC"),
+        ('<?xml version="1.0" encoding="utf-16"?><annotation/>', "Delete encoding=... from the first line"),
+        ("<annotation><objects><object><name>dog</name><bndbox/></object></objects></annotation>", "<bndbox> is in no <object>"),
+    ],
+)
+def test_annotations_of_other_forms_are_refused_with_advice(make_dataset, xml, message):
+    folder = make_dataset({"a": []})
+    (folder / "Annotations" / "a.xml").write_text(xml)
+    with pytest.raises(DatasetError, match=message):
+        read_annotation(folder, "a")
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "classes.txt", "obj.names", "labels/a.txt"])
+def test_a_yolo_folder_leads_to_data_import(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("x")
+    for read in (image_sets, lambda folder: read_set(folder, "train")):
+        with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path} --from yolo --out DIR`"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["result.json", "annotations/instances_train.json", "train/_annotations.coco.json"])
+def test_a_coco_folder_leads_to_data_import(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path / name} --from coco --out DIR`"):
+        image_sets(tmp_path)

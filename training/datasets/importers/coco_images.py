@@ -50,7 +50,7 @@ class ImageFinder:
     def find(self, file_name: str) -> FoundImage | None:
         """Return the image, or None if it is missing or several files match. Raises DatasetError for a link that leads out.
 
-        A file at exactly this path is preferred, then one that differs in case, then one without leading folders.
+        A file at exactly this path is preferred, then one that differs in case or URL escapes, then one without leading folders.
         """
         if not file_name.strip() or "\0" in file_name:
             return None
@@ -67,7 +67,7 @@ class ImageFinder:
     def _ignoring_case(self, folder: Path, relative: PurePosixPath) -> PurePosixPath | None:
         found = PurePosixPath()
         for part in relative.parts:
-            names = self._listing(folder / found).get(name_key(part), [])
+            names = self._listing(folder / found).get(name_key(unquote(part)), [])
             if len(names) != 1:
                 return None
             found /= names[0]
@@ -77,7 +77,7 @@ class ImageFinder:
         if folder not in self._listings:
             names: dict[str, list[str]] = {}
             for path in folder.iterdir() if folder.is_dir() else ():
-                names.setdefault(name_key(path.name), []).append(path.name)
+                names.setdefault(name_key(unquote(path.name)), []).append(path.name)
             self._listings[folder] = names
         return self._listings[folder]
 

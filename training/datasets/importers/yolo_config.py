@@ -1,17 +1,18 @@
-"""Read the classes and the image sets of a YOLO data set from data.yaml, or from Darknet's obj.data, lists and files of class names."""
+"""Read the classes and the image sets of a YOLO data set from data.yaml, or from files of class names and `yolo_lists`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from detector.errors import MissingExtra
-from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import count_of
-from training.data.voc_layout import ANNOTATION_SUFFIX, check_path_length, file_inside, set_of_name
+from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
 from training.datasets.importers.yolo_labels import Classes, looks_like_labels
 from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder, folder_key
+from training.datasets.importers.yolo_lists import ImageIndex, sets_of_lists, without_leading_parts
 from training.errors import DatasetError
+from weights.formats.numbered_labels import numbered_labels
 
 try:
     import yaml
@@ -56,9 +57,10 @@ class YoloConfig:
     def _of_file(cls, files: YoloFolder, path: PurePosixPath) -> "YoloConfig | None":
         """Return the content of a file, or None if it is a YAML file of another kind."""
         text = files.read(path)
-        sets, root = _sets_of_lists(files, path.parent)
+        sets, root = sets_of_lists(files, path.parent)
         if path.suffix.lower() not in _YAML:
             labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
+            labels = numbered_labels([*labels.values()]) or labels
             return cls(Classes(labels, str(path)), str(path), sets, root)
         content = _parse_yaml(files.folder / path, text)
         if not (isinstance(content, dict) and "names" in content) and str(path) not in CLASS_FILES:
@@ -137,29 +139,6 @@ def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return sets
 
 
-def _sets_of_lists(files: YoloFolder, folder: PurePosixPath) -> tuple[dict[str, tuple[str, ...]], str]:
-    """Return the sets of Darknet's obj.data, or else of list files such as train.txt, and their folder.
-
-    The files are at the top, or in `folder`, which has the class names. The first line of a list file is the path of an image.
-    """
-    places = (PurePosixPath(), folder)
-    near = [path for place in dict.fromkeys(places) for path in files.files if path.parent == place]
-    for path in (path for path in near if path.suffix.lower() == ".data"):
-        lines = (line.partition("=") for line in files.lines(path) if "=" in line and line[0] not in "#;")
-        entries = {key.strip(): value.strip() for key, _, value in lines}
-        of_data: dict[str, tuple[str, ...]] = {
-            image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
-        }
-        if of_data:
-            return of_data, "" if path.parent == PurePosixPath() else str(path.parent)
-    lists = (path for path in near if path.suffix.lower() == ".txt" and set_of_name(path.stem) and _lists_images(files.lines(path)))
-    return {set_of_name(path.stem) or path.stem: (str(path),) for path in lists}, ""
-
-
-def _lists_images(lines: list[str]) -> bool:
-    return PurePosixPath(next(iter(lines), "").replace("\\", "/")).suffix.lower() in IMAGE_SUFFIXES
-
-
 def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixPath, list[str]], list[str]]:
     """Return the image sets of each image that the configuration names, and notes.
 
@@ -184,7 +163,7 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
                 continue
             raise DatasetError(
                 f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(entries)}, but no image was found there. "
-                "Correct the path, or remove the line to use folder names instead."
+                "Correct the path, or remove the line or the list to use folder names instead."
             )
         if missing:
             notes.append(f"{count_of(missing, 'image')} in the list of {image_set} without a file: skipped.")
@@ -207,8 +186,8 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
             return inside, 0
         if candidate.suffix.lower() == ".txt" and file_inside(files.folder, candidate):
-            known = {folder_key(image): image for image in files.all_images}
-            images = [_listed_image(known, candidate.parent, line) for line in files.lines(candidate)]
+            index = ImageIndex.of(files.all_images)
+            images = [index.find(candidate.parent, line) for line in files.lines(candidate)]
             return [image for image in images if image], images.count(None)
     return [], 0
 
@@ -219,17 +198,4 @@ def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:
     Roboflow writes ../train/images for train/images, Darknet writes data/train.txt for train.txt, other tools write absolute paths.
     """
     for text in (f"{root}/{entry}" if root else entry, entry):
-        yield from _without_leading_parts(text)
-
-
-def _without_leading_parts(text: str) -> Iterator[PurePosixPath]:
-    check_path_length(text)
-    parts = [part for part in PurePosixPath(text.replace("\\", "/")).parts if part not in ("/", ".", "..")]
-    if not parts and text.strip("./") == "":
-        yield PurePosixPath(".")
-    yield from (PurePosixPath(*parts[start:]) for start in range(len(parts)))
-
-
-def _listed_image(known: Mapping[tuple[str, ...], PurePosixPath], parent: PurePosixPath, line: str) -> PurePosixPath | None:
-    candidates: Iterable[PurePosixPath] = (parent / PurePosixPath(line.replace("\\", "/")), *_without_leading_parts(line))
-    return next((known[key] for candidate in candidates if (key := folder_key(candidate)) in known), None)
+        yield from without_leading_parts(text)

@@ -24,6 +24,7 @@ from detector.network.spec import Edges, Model
 from weights.atomic_files import atomic_write_all
 from weights.formats.bounded_io import open_regular_file, read_small_text
 from weights.formats.darknet.cfg import DARKNET_EPSILON, format_cfg, read_cfg
+from weights.formats.numbered_labels import numbered_labels
 from weights.formats.other_formats import describe_other_format
 
 MAX_NAMES_BYTES = 2**20
@@ -122,19 +123,19 @@ def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
 
 
 def read_labels(names: Path) -> tuple[str, ...]:
-    """Read the labels in a .names file: UTF-8, one per line. Blank lines at the end are ignored.
+    """Read the labels in a .names file: UTF-8, one per line. Blank lines at the end and numbers of the lines (0: dog) are ignored.
 
     Raises ModelFileError if the file is not UTF-8 text, or has a blank line before the last label.
     """
     text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # some editors add a byte order mark
-    lines = [line.strip() for line in text.split("\n")]
+    lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
         raise ModelFileError(f"{names}: the file contains no label; it must have one line per class.")
     if "" in lines:
         raise ModelFileError(f"{names}: line {lines.index('') + 1} is blank; every line must contain the label of a class.")
-    return tuple(lines)
+    return tuple((numbered_labels(lines) or dict(enumerate(lines))).values())
 
 
 def _read_header(file: BinaryIO, size: int) -> WeightsHeader:

@@ -104,7 +104,12 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (json_request(["AAAA"], outputs=[{"name": "masks"}]), b"", None, "outputs.0.name: Input should be 'boxes'"),
         (json_request(["AAAA"], outputs=[{"name": "boxes"}] * 2), b"", None, "may be requested once"),
         (json_request(["AAAA"], parameters={"confidence": 2}), b"", None, "parameters.confidence"),
-        (json_request(["AAAA"], parameters={"confidnce": 0.5}), b"", None, "parameters.confidnce: unknown key"),
+        (
+            json_request(["AAAA"], parameters={"confidnce": 0.5}),
+            b"",
+            None,
+            "parameters: unknown key 'confidnce'. Did you mean 'confidence'? See /docs",
+        ),
         (json_request(["AAAA"], id=7), b"", None, "id"),
         (
             {"inputs": [binary_request(7)["inputs"][0] | {"parameters": {"content_type": "hex"}}]},
@@ -142,6 +147,14 @@ NULLS = [
     {"parameters": {"confidence": None, "iou": None, "max_detections": None, "binary_data_output": None, "priority": None}},
     {"outputs": [{"name": "boxes", "parameters": None}, {"name": "scores", "parameters": {"binary_data": None}}]},
 ]
+
+
+def test_the_model_name_that_kserves_python_client_adds_to_the_body_is_ignored(http, make_image_bytes):
+    request = json_request([base64.b64encode(make_image_bytes()).decode()])
+    added = {"id": "ab12", "model_name": "tiny-random"}
+    response = http.post(INFER, json=request | added)
+    assert response.status_code == 200, response.text
+    assert response.json()["outputs"] == http.post(INFER, json=request).json()["outputs"]
 
 
 @pytest.mark.parametrize("nulls", NULLS, ids=str)

@@ -130,6 +130,18 @@ def test_an_unknown_model_is_not_found(http, path):
     assert (response.status_code, list(response.json())) == (404, ["error"])
 
 
+@pytest.mark.parametrize("version", ["", "/versions/1"])
+def test_predict_with_get_is_a_wrong_method_and_no_unknown_model(http, version):
+    response = http.get(f"{URL}{version}:predict")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert "does not support GET" in response.json()["error"]
+
+
+def test_an_unknown_parameter_gets_the_closest_one_as_suggestion(http, make_image_bytes):
+    response = http.post(f"{URL}:predict?confidnce=0.5", json={"instances": [b64(make_image_bytes())]})
+    assert "Did you mean 'confidence'?" in response.json()["error"]
+
+
 @pytest.mark.parametrize("query", ["confidence=2", "confidnce=0.5", "iou=0.1&iou=0.2"])
 def test_an_invalid_query_is_refused(http, make_image_bytes, query):
     response = http.post(f"{URL}:predict?{query}", json={"instances": [b64(make_image_bytes())]})

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import read_annotation, read_set
 from training.datasets.check import check_dataset
 from training.datasets.importers.base import ImportSummary, write_imported

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.training.datasets.importers.coco_files import write_coco
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import read_set
 from training.datasets.importers.base import write_imported
 from training.datasets.importers.coco import read_coco
@@ -20,6 +20,8 @@ from training.errors import DatasetError
         ("IMAGES/a.JPG", "images/A.jpg"),
         ("my%20cat.jpg", "my cat.jpg"),
         ("my%20cat.jpg", "my%20cat.jpg"),
+        ("my cat.jpg", "my%20cat.jpg"),
+        ("images/My Cat.jpg", "images/my%20cat.JPG"),
         ("caf%C3%A9.jpg", "café.jpg"),
         ("cafe\u0301.jpg", "caf\u00e9.jpg"),
         ("folder/a.jpg", "a.jpg"),

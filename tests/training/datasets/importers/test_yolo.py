@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from detector.boxes.geometry import box_xyxy_to_cxcywh
-from training.data.voc_layout import image_sets
+from training.data.voc_lists import image_sets
 from training.data.voc_reader import read_annotation, read_set
 from training.datasets.importers.base import ImportSummary, write_imported
 from training.datasets.importers.yolo import read_yolo

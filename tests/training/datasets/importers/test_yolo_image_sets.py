@@ -4,7 +4,57 @@ import pytest
 
 from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, Layout, check_layout, images
 
+TWO_IMAGES = images("images/a.jpg", "images/b.jpg") | {"labels/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\ncat\n"}
+
 LAYOUTS = [
+    *(
+        Layout(f"list files with {kind}", TWO_IMAGES | {"train.txt": train, "val.txt": val}, {"train": 1, "val": 1}, 2)
+        for kind, train, val in (
+            ("names", "a.jpg\n", "b.jpg\n"),
+            ("names without suffixes", "a\n", "b\r\n"),
+            ("quoted paths", '"images/a.jpg"\n', "'images/b.jpg'\n"),
+        )
+    ),
+    *(
+        Layout(
+            f"lists of VOC in {folder}", TWO_IMAGES | {f"{folder}/train.txt": "a\n", f"{folder}/val.txt": "b\n"}, {"train": 1, "val": 1}, 2
+        )
+        for folder in ("ImageSets/Main", "ImageSets", "splits")
+    ),
+    Layout(
+        "several list files of one set, as voc_label.py writes them",
+        TWO_IMAGES | {"2007_train.txt": "/data/images/a.jpg\n", "2012_train.txt": "/data/images/b.jpg\n"},
+        {"train": 2},
+        2,
+    ),
+    Layout(
+        "a name that two images have is no entry of a list",
+        images("images/x/a.jpg", "images/y/a.jpg", "images/b.jpg")
+        | {"labels/x/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\n", "train.txt": "b.jpg\na.jpg\n"},
+        {"train": 1},
+        1,
+        ("1 image in the list of train without a file", "2 images outside of the named sets"),
+    ),
+    Layout(
+        "a path is not replaced by an image of the same name in another folder",
+        images("val/a.jpg", "train/b.jpg")
+        | {"val/a.txt": BOX, "train/b.txt": BOX, "classes.txt": "dog\n", "train.txt": "train/b.jpg\ntrain/a.jpg\n"},
+        {"train": 1},
+        1,
+        ("1 image in the list of train without a file", "1 image outside of the named sets"),
+    ),
+    Layout(
+        "texts that only have the name of a set",
+        TWO_IMAGES | {"train.txt": "some notes\n" + "x" * 3000 + "\n", "docs/test.txt": "0 0.5\n"},
+        {"default": 2},
+        2,
+    ),
+    Layout(
+        "a folder for evaluation",
+        images("images/train/a.jpg", "images/eval/b.jpg") | {"labels/train/a.txt": BOX, "labels/eval/b.txt": BOX, "classes.txt": "dog\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
     Layout(
         "sets in data.yaml with folders train2017 and val2017",
         images("images/train2017/a.jpg", "images/val2017/b.jpg")

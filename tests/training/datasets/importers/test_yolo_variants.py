@@ -33,6 +33,13 @@ def test_other_names_of_class_files_are_read_if_there_is_no_usual_one(tmp_path, 
     assert read_yolo(root, image_set="train").images[0].labels == ("dog",)
 
 
+@pytest.mark.parametrize("name", ["classes.txt", "obj.names", "labels.txt"])
+@pytest.mark.parametrize("text", ["0: dog\n1: cat\n", "0 dog\n1 cat\n", "0. dog\r\n1. cat\r\n"])
+def test_numbers_before_the_class_names_are_not_part_of_them(tmp_path, save_image, name, text):
+    root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": BOX + "1 0.5 0.5 0.5 0.5\n", name: text}, save_image)
+    assert read_yolo(root, image_set="train").images[0].labels == ("dog", "cat")
+
+
 def test_the_label_file_of_an_image_named_labels_is_no_class_file(tmp_path, save_image):
     root = write_files(tmp_path / "yolo", images("labels.jpg") | {"labels.txt": BOX}, save_image)
     with pytest.raises(DatasetError, match="class names are missing"):

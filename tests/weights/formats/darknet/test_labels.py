@@ -7,8 +7,14 @@ from weights.formats.darknet.cfg import read_cfg
 from weights.formats.darknet.weights import read_labels
 
 
-@pytest.mark.parametrize("data", [b"cat\ndog\n", b"cat\r\ndog\r\n\r\n", b"\xef\xbb\xbfcat \ndog\n\n\n", b"cat\ndog"])
+@pytest.mark.parametrize("data", [b"cat\ndog\n", b"cat\r\ndog\r\n\r\n", b"\xef\xbb\xbfcat \ndog\n\n\n", b"cat\ndog", b"cat\rdog\r"])
 def test_each_line_is_a_label(tmp_path, data):
+    (tmp_path / "a.names").write_bytes(data)
+    assert read_labels(tmp_path / "a.names") == ("cat", "dog")
+
+
+@pytest.mark.parametrize("data", [b"0: cat\n1: dog\n", b"1. cat\n2. dog\n", b"0 cat\r\n1\tdog\r\n", b"0,cat\n1,dog", b"0) cat\n1) dog\n"])
+def test_numbers_of_the_lines_are_not_part_of_the_labels(tmp_path, data):
     (tmp_path / "a.names").write_bytes(data)
     assert read_labels(tmp_path / "a.names") == ("cat", "dog")
 
