@@ -69,7 +69,7 @@ class Client:
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         image_bytes = to_bytes(image)
-        labels = [classes] if isinstance(classes, str) and classes else classes
+        labels = [classes] if isinstance(classes, str) and classes else classes or ()
         response = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=labels)
         size = (response.image.width, response.image.height)
         return Detections.of(response.detections, response.model, size, self._labels_of(response.model), image_bytes)
