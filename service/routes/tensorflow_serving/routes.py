@@ -22,7 +22,6 @@ from service.schemas.error_formats import TENSORFLOW_SERVING, Responses
 from service.schemas.parameters import DetectionParameters
 
 
-
 class _MethodConvertor(StringConvertor):
     """A path parameter without colons. With them, matching a path of 15,000 colons would take time quadratic in its length."""
 

@@ -10,7 +10,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from detector.boxes.detections import Detections
-from detector.imaging.draw import BLACK, MAX_DRAWN_BOXES, WHITE, class_colour, contrast, draw_detections, draw_limited, drawn_size, text_colour_on
+from detector.imaging.draw import (
+    BLACK,
+    MAX_DRAWN_BOXES,
+    WHITE,
+    class_colour,
+    contrast,
+    draw_detections,
+    draw_limited,
+    drawn_size,
+    text_colour_on,
+)
 from detector.imaging.image import DecodedImage, read_image
 
 LABELS = ("dog", "cat", "a label that is rather longer than most")

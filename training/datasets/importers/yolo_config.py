@@ -177,8 +177,8 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
     for image_set, entries in config.sets.items():
         if len(entries) > MAX_SET_ENTRIES:
             raise DatasetError(
-                f"{files.folder}: {config.path} names {len(entries):,} folders or lists for {image_set}; at most {MAX_SET_ENTRIES} are read. "
-                "Write the paths of the images to a list file, and name that file."
+                f"{files.folder}: {config.path} names {len(entries):,} folders or lists for {image_set}; at most {MAX_SET_ENTRIES} are "
+                "read. Write the paths of the images to a list file, and name that file."
             )
         found: list[PurePosixPath] = []
         missing = 0
