@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from detector.messages import count_of
 MAX_PIXELS = 64_000_000
 PILLOW_MAX_PIXELS = 89_478_485  # Pillow refuses or warns above this
 MAX_SIDE = 65_535  # limit of JPEG and GIF; longer images are mostly attacks on the decoder
+MAX_FILE_BYTES = 2**28  # an uncompressed image with MAX_PIXELS pixels of four bytes fits
 MAX_DECODE_WORK = 12 * MAX_PIXELS
 """Maximum bytes of pixel data that a decoder may write, over all passes, tiles and frames. Measured: at most about 3 s of CPU time."""
 
@@ -44,6 +46,14 @@ class DecodedImage:
     def array(self) -> NDArray[np.uint8]:
         """(h, w, 3) RGB, 0..255, read-only. Each access makes a copy, because Pillow stores four bytes per pixel."""
         return np.asarray(self.pillow_image)
+
+
+def read_image_bytes(path: Path) -> bytes:
+    """Return the content of an image file. Raises ImageTooLarge if it has more than MAX_FILE_BYTES, OSError if it cannot be read."""
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise ImageTooLarge(f"the image file has {count_of(size, 'byte')}. The limit is {MAX_FILE_BYTES:,}.")
+    return path.read_bytes()
 
 
 def read_image(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

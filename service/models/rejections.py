@@ -65,15 +65,20 @@ class Rejections:
         known, why = self._entries.get(name), self._relative(reason)
         if known is not None and known.why == why:
             return known
-        reported = RejectedVersion(name, None, why, datetime.now(UTC))
+        reported = RejectedVersion(_encodable(name), None, why, datetime.now(UTC))
         self._log(reported)
         return reported
 
     def _relative(self, message: str) -> str:
         """Make paths relative to the model folder, because clients of GET /models must not learn its location."""
-        return message.replace(f"{self._folder}/", "")
+        return _encodable(message.replace(f"{self._folder}/", ""))
 
     def _log(self, reported: RejectedVersion) -> None:
         self.count += 1
         facts: Mapping[str, str | None] = {"model": reported.name, "version": reported.version}
         logger.warning("model %s is refused: %s", reported.name, reported.why, extra={"facts": facts})
+
+
+def _encodable(text: str) -> str:
+    """Escape the bytes of a file name that are not UTF-8, because JSON cannot contain them."""
+    return text.encode("utf-8", "backslashreplace").decode()

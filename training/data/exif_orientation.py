@@ -12,6 +12,7 @@ import numpy as np
 
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
+from detector.imaging.image import read_image_bytes
 from detector.imaging.image_files import open_image_file
 from training.errors import DatasetError
 
@@ -38,10 +39,10 @@ class ExifFrame:
     @classmethod
     def read(cls, image: Path) -> "ExifFrame":
         """Read the header of an image on disk. Raises DatasetError if it is not an image, OSError."""
-        data = image.read_bytes()
-        if not data:
-            raise DatasetError(f"{image}: the image file is empty.")
         try:
+            data = read_image_bytes(image)
+            if not data:
+                raise DatasetError(f"{image}: the image file is empty.")
             return cls.of(data)
         except ImageError as error:
             raise DatasetError(f"{image}: {error}") from error

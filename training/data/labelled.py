@@ -9,6 +9,7 @@ class. A data set without the file is labelled for every class in every image.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,8 +59,7 @@ def _parse(path: Path) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            repeated = next(name for name in names if names.count(name) > 1)
+            repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
             raise DatasetError(f"{path}: {repeated[:80]!r} appears twice. Keep one of the two entries.")
         return found
 

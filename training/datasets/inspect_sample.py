@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
-from detector.imaging.image import read_image
+from detector.imaging.image import read_image, read_image_bytes
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.unusable_boxes import BOX_TOLERANCE, too_thin
 from training.data.voc_reader import Annotation, image_of, read_annotation
@@ -55,7 +55,7 @@ def inspect_sample(folder: Path, name: str) -> Inspection:
         return Inspection(name, (Finding("annotation", name, str(error)),))
     try:
         path = image_of(folder, annotation)
-        data = path.read_bytes()
+        data = read_image_bytes(path)
         height, width = read_image(data).shape[:2]
     except (DatasetError, OSError) as error:
         return Inspection(name, (Finding("photo", name, str(error)),))

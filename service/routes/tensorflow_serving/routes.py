@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from detector.errors import UnknownModel
@@ -20,6 +21,14 @@ from service.routes.versions import path_parameters, require_statuses
 from service.schemas.error_formats import TENSORFLOW_SERVING, Responses
 from service.schemas.parameters import DetectionParameters
 
+
+class _MethodConvertor(StringConvertor):
+    """A path parameter without colons. With them, matching a path of 15,000 colons would take time quadratic in its length."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("method", _MethodConvertor())
 router = APIRouter(tags=["tensorflow serving"], prefix=TENSORFLOW_SERVING.prefix)
 
 _MODEL, _VERSION = path_parameters(version=False), path_parameters(version=True)
@@ -103,8 +112,8 @@ async def predict(
     return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
 
 
-@router.post("/{model}:{method}", include_in_schema=False)
-@router.post("/{model}/versions/{version}:{method}", include_in_schema=False)
+@router.post("/{model}:{method:method}", include_in_schema=False)
+@router.post("/{model}/versions/{version}:{method:method}", include_in_schema=False)
 async def other_method(method: str) -> None:
     """Refuse classify, regress and unknown methods with the status that TensorFlow Serving uses."""
     raise HTTPException(400, f"The method {method[:40]!r} is not supported. A detector has only :predict.")

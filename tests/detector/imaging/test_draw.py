@@ -10,7 +10,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from detector.boxes.detections import Detections
-from detector.imaging.draw import BLACK, WHITE, class_colour, contrast, draw_detections, draw_limited, drawn_size, text_colour_on
+from detector.imaging.draw import (
+    BLACK,
+    MAX_DRAWN_BOXES,
+    WHITE,
+    class_colour,
+    contrast,
+    draw_detections,
+    draw_limited,
+    drawn_size,
+    text_colour_on,
+)
 from detector.imaging.image import DecodedImage, read_image
 
 LABELS = ("dog", "cat", "a label that is rather longer than most")
@@ -220,3 +230,10 @@ def test_a_large_image_is_drawn_at_reduced_size_with_boxes_in_place(decoded_size
     assert drawn.scale == 0.25
     for x, y in ((100, 150), (299, 150), (200, 199)):
         assert drawn.image.getpixel((x, y)) == class_colour(1)
+
+
+def test_only_the_best_boxes_are_drawn():
+    boxes = [(10 * number, 10, 10 * number + 9, 30, 1 - number / 1000, 0) for number in range(MAX_DRAWN_BOXES + 50)]
+    decoded = DecodedImage(Image.new("RGB", (2500, 60)), 2500, 60)
+    drawn, best = (draw_limited(decoded, detections(*rows), LABELS).image for rows in (boxes, boxes[:MAX_DRAWN_BOXES]))
+    np.testing.assert_array_equal(drawn, best)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 
 import pytest
 
@@ -151,3 +152,12 @@ def test_labelled_json_of_everyday_names_existing_images(shared):
     for name in sorted(labelled)[::100]:
         assert find_annotation(folder, name) is not None
     assert all(sample.labelled is None for sample in read_set(folder, "val"))
+
+
+def test_a_repeated_name_among_many_is_found_in_linear_time(partial):
+    names = [f"x{number}" for number in range(20_000)]
+    folder = partial("{" + ", ".join(f'"{name}": []' for name in [*names, names[-1]]) + "}")
+    before = time.process_time()
+    with pytest.raises(DatasetError, match="'x19999' appears twice"):
+        read_labelled(folder)
+    assert time.process_time() - before < 0.5  # quadratic time is several seconds

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
-from detector.imaging.image import read_image
+from detector.imaging.image import read_image, read_image_bytes
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame, Size
@@ -128,7 +128,7 @@ class ImageFrames:
 
 def _frame_or_reason(path: Path) -> ExifFrame | str:
     try:
-        data = path.read_bytes()
+        data = read_image_bytes(path)
         if not data:
             return "the image file is empty."
         read_image(data)

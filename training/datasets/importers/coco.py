@@ -9,6 +9,7 @@ import math
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,7 +79,7 @@ class _Annotation(_Part):
         angle = self.attributes.get("rotation") if isinstance(self.attributes, dict) else None
         return float(angle) if isinstance(angle, int | float) and math.isfinite(angle) else 0.0
 
-    @property
+    @cached_property
     def corners(self) -> Corners | None:
         """xmin, ymin, xmax, ymax of the box, or else of the polygons or the mask. None if the annotation has no box, polygon or mask."""
         if self.bbox is None or not any(self.bbox):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from training.data.voc_layout import file_inside, name_key, set_of_name
+from training.data.voc_layout import check_path_length, file_inside, name_key, set_of_name
 
 IMAGE_PARENTS = (".", "images", "img", "data")
 """Usual folders of the images. Supervisely writes img, FiftyOne writes data."""
@@ -48,12 +48,15 @@ class ImageFinder:
     _listings: dict[Path, dict[str, list[str]]] = field(default_factory=dict)  # folder -> key of a name -> names
 
     def find(self, file_name: str) -> FoundImage | None:
-        """Return the image, or None if it is missing or several files match. Raises DatasetError for a link that leads out.
+        """Return the image, or None if it is missing or several files match.
+
+        Raises DatasetError for a link that leads out, or a path that is too long.
 
         A file at exactly this path is preferred, then one that differs in case or URL escapes, then one without leading folders.
         """
         if not file_name.strip() or "\0" in file_name:
             return None
+        check_path_length(file_name)
         for relative in _candidates(file_name):
             for folder in self.folders:
                 if file_inside(folder, relative):

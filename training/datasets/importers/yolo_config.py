@@ -20,6 +20,10 @@ except ModuleNotFoundError as error:
     raise MissingExtra("reading YOLO's data.yaml needs pyyaml, which is not installed. Install the extra 'train'.") from error
 
 CLASS_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "labels/classes.txt", "obj.names")
+MAX_YAML_CHARACTERS = 2**19
+"""Longest YAML file. The parser is written in Python and slow."""
+MAX_SET_ENTRIES = 100
+"""Maximum number of folders and lists of one image set. Each may be searched for in all images."""
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _YAML = (".yaml", ".yml")
 
@@ -113,6 +117,8 @@ def _unusual_class_files(files: YoloFolder) -> list[PurePosixPath]:
 
 
 def _parse_yaml(path: Path, text: str) -> Any:
+    if len(text) > MAX_YAML_CHARACTERS:
+        raise DatasetError(f"{path} has {len(text):,} characters; at most {MAX_YAML_CHARACTERS:,} are read.")
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)  # reads only strings, lists and mappings, so a class called "no" stays a string
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -143,11 +149,16 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
     """Return the image sets of each image that the configuration names, and notes.
 
     Raises:
-        DatasetError: The folder, the list or the images of a named set do not exist.
+        DatasetError: The folder, the list or the images of a named set do not exist, or a set has too many entries.
     """
     sets: dict[PurePosixPath, list[str]] = {}
     notes = []
     for image_set, entries in config.sets.items():
+        if len(entries) > MAX_SET_ENTRIES:
+            raise DatasetError(
+                f"{files.folder}: {config.path} names {len(entries):,} folders or lists for {image_set}; at most {MAX_SET_ENTRIES} are "
+                "read. Write the paths of the images to a list file, and name that file."
+            )
         found: list[PurePosixPath] = []
         missing = 0
         for entry in entries:
@@ -180,9 +191,10 @@ def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
 
 def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
     """Return the images of a folder or of a list file, and the number of listed images that do not exist."""
+    keyed = [(folder_key(path), path) for path in files.all_images]
     for candidate in _entry_candidates(config.root, entry):
         key = folder_key(candidate)
-        inside = [path for path in files.all_images if folder_key(path)[: len(key)] == key]
+        inside = [path for path_key, path in keyed if path_key[: len(key)] == key]
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
             return inside, 0
         if candidate.suffix.lower() == ".txt" and file_inside(files.folder, candidate):

@@ -36,8 +36,9 @@ class ImageIndex:
         it is too long.
         """
         path = line.strip("\"'").replace("\\", "/")
-        candidates = (folder / PurePosixPath(path), *without_leading_parts(path))
-        found = next((self.by_path[key] for candidate in candidates if (key := folder_key(candidate)) in self.by_path), None)
+        longest = folder_key(next(without_leading_parts(path), PurePosixPath()))
+        keys = (folder_key(folder / PurePosixPath(path)), *(longest[start:] for start in range(len(longest))))
+        found = next((self.by_path[key] for key in keys if key in self.by_path), None)
         return found or (self.by_name.get(name_key(path)) if "/" not in path else None)
 
 

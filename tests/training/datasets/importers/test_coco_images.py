@@ -116,3 +116,17 @@ def test_a_second_image_set_is_added_to_an_existing_data_set(tmp_path, save_imag
             write_imported(read_coco(tmp_path / "two" / "instances.json", None, image_set=image_set), out)
     assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_path_of_many_folders_is_refused(tmp_path, save_image):
+    annotations = write_coco(tmp_path, save_image, {"bbox": [1, 1, 2, 2]}, file_name="a/" * 20_000 + "a.jpg")
+    with pytest.raises(DatasetError, match="20,001 parts"):
+        read_coco(annotations, tmp_path, image_set="train")
+
+
+def test_an_enormous_image_file_is_not_read(tmp_path, save_image):
+    annotations = write_coco(tmp_path, save_image, {"bbox": [1, 1, 2, 2]})
+    with (tmp_path / "a.jpg").open("r+b") as image:
+        image.truncate(2**40)  # sparse
+    with pytest.raises(DatasetError, match="1,099,511,627,776 bytes"):
+        read_coco(annotations, tmp_path, image_set="train")

@@ -56,6 +56,16 @@ LAYOUTS = [
         2,
     ),
     Layout(
+        "hundreds of list files in one set",
+        images("images/a.jpg") | {"train.txt": "images/a.jpg\n", "data.yaml": f"train: [{', '.join(101 * ['train.txt'])}]\n{NAMES}"},
+        error="names 101 folders or lists for train; at most 100 are read",
+    ),
+    Layout(
+        "an enormous data.yaml",
+        images("images/a.jpg") | {"data.yaml": f"names: [{'a, ' * 200_000}b]\n"},
+        error="at most 524,288 are read",
+    ),
+    Layout(
         "sets in data.yaml with folders train2017 and val2017",
         images("images/train2017/a.jpg", "images/val2017/b.jpg")
         | {"labels/train2017/a.txt": BOX, "labels/val2017/b.txt": BOX}
