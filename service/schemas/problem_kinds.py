@@ -92,4 +92,6 @@ def _parameter_problem(entry: Mapping[str, Any]) -> ParameterProblem:
     name = ".".join(str(part) for part in entry["loc"][1:])[:80]
     if entry["type"] == "extra_forbidden":
         return ParameterProblem(parameter=name, detail="Unknown parameter. See /docs for the parameters.")
+    if "input" not in entry:
+        return ParameterProblem(parameter=name, detail=f"{entry['msg']}.")
     return ParameterProblem(parameter=name, detail=f"{entry['msg'].removeprefix('Value error, ')}, got {str(entry['input'])[:80]!r}.")
