@@ -137,7 +137,7 @@ def _check_arguments(
 ) -> "tuple[Config, list[Config]]":
     """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
     from cli.extras import require_packages
-    from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set
+    from cli.finetune.plan import read_config, read_plan, warn_about_few_steps, warn_about_small_validation_set
     from training.run.folder import RunFolder
     from weights.hub.resolve import check_model
 
@@ -149,6 +149,8 @@ def _check_arguments(
     elif dataset:
         plan = read_plan(dataset, image_sets, model, settings)
         warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
+        if config is None and "epochs" not in given:
+            warn_about_few_steps(len(plan.samples[image_sets[0]]), plan.config)
         settings = plan.config
     return settings, following
 

@@ -42,12 +42,10 @@ def train(run: "Run") -> "RunOutcome":
         typer.echo(sentence)
     advice = advise_longer_run(conclusion, steps=batches.steps, steps_per_epoch=batches.steps_per_epoch)
     if advice:
-        typer.echo(f"Warning: {advice.reason}.")
+        typer.echo(f"Warning: {advice.reason}: --epochs {advice.epochs}.")
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step("boxwright", "finetune", "--resume", outcome.folder)
-    elif advice:
-        print_next_step("boxwright", "finetune", run.setup.task.dataset, "--epochs", str(advice.epochs))
     elif outcome.best is not None:
         print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors", "--confidence", "auto")
     return outcome

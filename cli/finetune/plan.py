@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from detector.messages import count_of, did_you_mean
 from training.config.options import Config
 from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
+from training.evaluation.new_classes import ENOUGH_STEPS
 from training.recipes import find_recipe
 from weights.hub.resolve import check_model
 
@@ -77,6 +79,18 @@ def check_freeze(freeze: str, model: str | None) -> None:
         raise ConfigError(
             f"--freeze: the network has no layer {freeze!r}.{hint} Give {', '.join(FREEZE_KEYWORDS)}, "
             f"or a layer that 'boxwright weights info {model or 'everyday'} --layers' lists."
+        )
+
+
+def warn_about_few_steps(images: int, config: Config) -> None:
+    """Print a warning if a run with default epochs may be too short to learn a class that resembles no known one."""
+    steps_per_epoch = ceil(images / config.batch_size)
+    steps = steps_per_epoch * config.epochs
+    if steps < ENOUGH_STEPS and not config.overfit:
+        print_error(
+            f"{count_of(images, 'training image')} give only {count_of(steps, 'step')} in {count_of(config.epochs, 'epoch')}. "
+            f"An object that resembles no known class needs about {ENOUGH_STEPS}: --epochs {ceil(ENOUGH_STEPS / steps_per_epoch)}.",
+            warning=True,
         )
 
 

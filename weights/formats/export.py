@@ -86,7 +86,7 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
     return ExportResult(paths, difference, largest)
 
 
-def check_export_path(target: str, path: Path, *, force: bool) -> None:
+def check_export_path(target: ExportFormat, path: Path, *, force: bool) -> None:
     """Check the path of an export before any work is done. Raises ExportError."""
     exporter = EXPORTERS[target]
     if path.suffix != exporter.suffix[0]:
