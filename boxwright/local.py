@@ -58,7 +58,7 @@ class Detector:
     """A loaded model. `load` creates it."""
 
     name: str
-    core: CoreDetector
+    core: CoreDetector = field(repr=False)
     _class_confidence: NDArray[np.float32] = field(repr=False, compare=False)  # (C,): the threshold of each class for "auto"
 
     @property

@@ -60,6 +60,14 @@ def _install_command(extra: Extra) -> str:
     return f"{sys.executable} -m pip install 'boxwright[{extra}]'"
 
 
+def start_engine_library(engine: str | None) -> None:
+    """Start TensorFlow if the engine needs it, or check that OpenVINO is installed. Raises MissingExtra."""
+    if engine in ("tensorflow", "tensornets"):
+        start_tensorflow(f"--engine {engine}")
+    elif engine == "openvino":
+        require_packages("--engine openvino", "openvino")
+
+
 def start_tensorflow(purpose: str) -> None:
     """Import TensorFlow and Keras. Print one line instead of their log messages. Raises MissingExtra if they are not installed."""
     require_packages(purpose, "tensorflow", "keras")

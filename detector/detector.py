@@ -132,7 +132,8 @@ class Detector:
 
 def _check_options(score_threshold: ScoreThreshold, iou_threshold: float, max_detections: int | None) -> None:
     for name, value in (("confidence", score_threshold), ("IoU", iou_threshold)):
-        if not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= 1)):
-            raise SettingError(f"the {name} threshold must be between 0 and 1, got {value}.")
+        numbers = np.asarray(value)
+        if numbers.dtype.kind not in "fiu" or not np.all((numbers >= 0) & (numbers <= 1)):
+            raise SettingError(f"the {name} threshold must be a number from 0 to 1, got {value!r}.")
     if max_detections is not None and max_detections < 1:
         raise SettingError(f"max_detections must be at least 1, got {max_detections}.")

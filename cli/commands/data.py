@@ -70,7 +70,7 @@ def data_check(
         print_check(result)
         typer.echo("".join(f"{note}\n" for note in notes), nl=False)
         if not failure:
-            _suggest_after_check(dataset, errors=result.errors, fixed=fix)
+            _suggest_after_check(dataset, result, fixed=fix)
     raise failure or typer.Exit(1 if result.errors else 0)
 
 
@@ -83,11 +83,13 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
     return f"{out}: {count_of(copy.images, 'image')}, {changed} changed, {left_out} left out."
 
 
-def _suggest_after_check(dataset: Path, *, errors: int, fixed: Path | None) -> None:
+def _suggest_after_check(dataset: Path, check: "DatasetCheck", *, fixed: Path | None) -> None:
     from cli.output.terminal import print_next_step
     from training.data.voc_lists import image_sets
 
-    if errors and not fixed:
+    if not any(check.samples(each) for each in check.sets):
+        return  # nothing can be repaired or divided; the findings state why
+    if check.errors and not fixed:
         print_next_step("boxwright", "data", "check", dataset, "--fix", f"{dataset}-fixed")
     else:
         checked = fixed or dataset

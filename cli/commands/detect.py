@@ -167,10 +167,9 @@ def _backend(
     from cli.detect.backends import LocalBackend, ServerBackend
 
     if server is None:
-        if engine.engine in ("tensorflow", "tensornets"):
-            from cli.extras import start_tensorflow
+        from cli.extras import start_engine_library
 
-            start_tensorflow(f"--engine {engine.engine}")
+        start_engine_library(engine.engine)
         backend = LocalBackend.load(model, engine, options)
         try:
             yield backend

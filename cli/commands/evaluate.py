@@ -53,7 +53,7 @@ def evaluate_command(
     In a pipe, stdout has tab-separated lines: class, boxes, AP50, AP50 (11 points).
     """
     from cli.checks import check_common_labels, check_output_folder
-    from cli.extras import require_packages, start_tensorflow
+    from cli.extras import require_packages, start_engine_library
     from cli.output.evaluation import print_evaluation, print_evaluation_json
     from cli.output.progress import choose_named_engine, progress_bar
     from cli.output.progress_events import ProgressEvents
@@ -71,8 +71,7 @@ def evaluate_command(
     choice = choose_named_engine(model, EngineOptions(engine or "auto", device or "auto", precision, input_size))
     loaded = choice.load()
     check_common_labels(samples, loaded.spec.labels, loaded.name)
-    if engine in ("tensorflow", "tensornets"):
-        start_tensorflow(f"--engine {engine}")
+    start_engine_library(engine)
     detector = Detector(loaded.spec, choice.build(loaded))
     with progress_bar("evaluating", len(samples)) as advance:
         result = evaluate_detector(detector, samples, events=ProgressEvents(advance))

@@ -39,14 +39,15 @@ def export_command(
     from detector.boxes.placement import Placement
     from detector.imaging.image import read_image
     from weights.embedded import SAMPLE_IMAGE
-    from weights.formats.export import EXPORTERS, export_model
+    from weights.formats.export import EXPORTERS, check_export_path, export_model
 
     loaded = load_named_model(model).at_input_size(input_size)
     image = read_image((image_file or SAMPLE_IMAGE).read_bytes())
     pixels = Placement.fit(loaded.spec, image).apply(image)
+    path = out or Path(f"{Path(model).stem}{EXPORTERS[to].suffix[0]}")  # the name inside the file is not trusted
+    check_export_path(to, path, force=force)
     if to in NEED_TENSORFLOW:
         start_tensorflow(f"boxwright export --to {to}")
-    path = out or Path(f"{Path(model).stem}{EXPORTERS[to].suffix[0]}")  # the name inside the file is not trusted
     written = export_model(loaded, to, path, pixels=pixels, force=force)
     typer.echo(f"Wrote {', '.join(str(each) for each in written.paths)}")
     typer.echo(

@@ -142,7 +142,7 @@ def _check_arguments(
 ) -> "tuple[Config, list[Config]]":
     """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
     from cli.extras import require_packages
-    from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set
+    from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set, with_enough_steps
     from training.run.folder import RunFolder
     from weights.hub.resolve import check_model
 
@@ -154,7 +154,7 @@ def _check_arguments(
     elif dataset:
         plan = read_plan(dataset, image_sets, model, settings)
         warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
-        settings = plan.config
+        settings = plan.config if config else with_enough_steps(plan.config, len(plan.samples[image_sets[0]]), given)
     return settings, following
 
 

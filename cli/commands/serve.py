@@ -191,6 +191,7 @@ def load_registry(settings: "Settings") -> "Registry":
 
     Raises UnknownModel, ModelError or MissingExtra if the model cannot be loaded.
     """
+    from cli.extras import require_packages
     from cli.output.progress import load_named_engine
     from service.models.loaded_model import LoadedModel
     from service.models.registry import Registry
@@ -199,6 +200,8 @@ def load_registry(settings: "Settings") -> "Registry":
 
     if settings.models and (settings.model is None or (not is_known_model(settings.model) and MODEL_NAME.fullmatch(settings.model))):
         return Registry(default=settings.model)
+    if settings.engine == "openvino":
+        require_packages("--engine openvino", "openvino")
     ready = load_named_engine(settings.model, settings.engine_options, concurrent_sessions=settings.batch_size == 1, raced=True)
     registry = Registry([LoadedModel.of(ready.facts, ready.engine)])
     _run_later(ready.persist, then=ready.race)

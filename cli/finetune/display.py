@@ -21,6 +21,7 @@ def train(run: "Run") -> "RunOutcome":
     """Train to the end, write the report, and print where the results are. Raises what `Run.train` raises."""
     from training.errors import TrainingError
     from training.evaluation.false_alarms import describe_conclusion
+    from training.evaluation.new_classes import advise_longer_run
     from training.report.write import write_report
 
     try:
@@ -36,8 +37,12 @@ def train(run: "Run") -> "RunOutcome":
     report = write_report(outcome.folder)
     best = describe_best(outcome, run.setup.config.watch)
     typer.echo(f"{reason} {best}")
-    for sentence in describe_conclusion(run.folder.conclusion()):
+    batches, conclusion = run.setup.batches, run.folder.conclusion()
+    for sentence in describe_conclusion(conclusion):
         typer.echo(sentence)
+    advice = advise_longer_run(conclusion, steps=batches.steps, steps_per_epoch=batches.steps_per_epoch)
+    if advice:
+        typer.echo(f"Warning: {advice.reason}: --epochs {advice.epochs}.")
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step("boxwright", "finetune", "--resume", outcome.folder)

@@ -1,7 +1,8 @@
 """Checks of a training run that need no TensorFlow, so that a typo is reported at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from detector.messages import count_of, did_you_mean
 from training.config.options import Config
 from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
+from training.evaluation.new_classes import ENOUGH_STEPS
 from training.recipes import find_recipe
 from weights.hub.resolve import check_model
 
@@ -78,6 +80,18 @@ def check_freeze(freeze: str, model: str | None) -> None:
             f"--freeze: the network has no layer {freeze!r}.{hint} Give {', '.join(FREEZE_KEYWORDS)}, "
             f"or a layer that 'boxwright weights info {model or 'everyday'} --layers' lists."
         )
+
+
+def with_enough_steps(config: Config, images: int, given: Collection[str]) -> Config:
+    """Return the configuration with more epochs if few images would give too few steps to learn a class that resembles no known one.
+
+    Validations become rarer by the same factor. Self-checks, and options in `given`, do not change.
+    """
+    epochs = ceil(ENOUGH_STEPS / ceil(images / config.batch_size))
+    if config.overfit or "epochs" in given or epochs <= config.epochs:
+        return config
+    longer = {"epochs": epochs, "check_every": config.check_every * epochs // config.epochs}
+    return Config.of(config.model_dump() | {name: value for name, value in longer.items() if name not in given})
 
 
 def warn_about_small_validation_set(samples: Sequence[Sample], image_set: str) -> None:

@@ -174,7 +174,12 @@ class ServiceClient:
             return UnexpectedResponse(
                 f"{self.display_url} answered {status} {response.reason!r} without a problem detail. Check that it is Boxwright's service."
             )
-        return RequestRejected(f"{problem.title}: {problem.detail}", status, problem.type)
+        return RequestRejected(_message_of(problem), status, problem.type)
+
+
+def _message_of(problem: Problem) -> str:
+    """Return title and detail. The title is omitted if the detail begins with the same words."""
+    return problem.detail if problem.detail.startswith(problem.title) else f"{problem.title}: {problem.detail}"
 
 
 def parse_retry_after(header: str | None) -> float | None:

@@ -57,7 +57,7 @@ def reject_repeated_params(*, repeatable: tuple[str, ...] = ()) -> Any:
     async def check(request: Request) -> None:
         counts = Counter(name for name, _ in request.query_params.multi_items() if name not in repeatable)
         errors = [
-            {"type": "repeated", "loc": ("query", name), "msg": "may be given once", "input": f"{count} times"}
+            {"type": "repeated", "loc": ("query", name), "msg": f"may be given once, but the request has it {count} times"}
             for name, count in counts.items()
             if count > 1
         ]

@@ -120,8 +120,8 @@ def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOp
 
 def _check_batch_format(query: DetectQuery, images: UploadedImages) -> None:
     if query.format == "image":
-        message = f"one image cannot show the boxes of {len(images.files)} images; use format=both"
-        raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message, "input": "image"}])
+        message = f"'image' cannot show the boxes of {len(images.files)} images; use format=both"
+        raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message}])
 
 
 def _batch_response(results: Sequence[InferenceResult | ImageError], model: LoadedModel) -> BatchDetectResponse:

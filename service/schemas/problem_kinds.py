@@ -97,4 +97,6 @@ def _parameter_problem(entry: Mapping[str, Any]) -> ParameterProblem:
     if entry["type"] == "extra_forbidden":
         known = entry.get("ctx", {}).get(KNOWN_PARAMETERS, ())
         return ParameterProblem(parameter=name, detail=f"Unknown parameter.{did_you_mean(name, known)} See /docs for the parameters.")
+    if "input" not in entry:
+        return ParameterProblem(parameter=name, detail=f"{entry['msg']}.")
     return ParameterProblem(parameter=name, detail=f"{entry['msg'].removeprefix('Value error, ')}, got {str(entry['input'])[:80]!r}.")

@@ -171,8 +171,20 @@ def test_unknown_models_and_labels_are_errors(model):
         model.detect(CAT, classes=["unicorn"])
     with pytest.raises(boxwright.BoxwrightError, match=r"no class 'dgo'\. Did you mean 'dog'\?"):
         model.detect(CAT, classes="dgo")
-    with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be between 0 and 1, got 2\."):
+    with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be a number from 0 to 1, got 2\."):
         model.detect(CAT, confidence=2)
+    with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be a number from 0 to 1, got 'high'\."):
+        model.detect(CAT, confidence="high")
+
+
+@pytest.mark.parametrize("option", ["engine", "device", "precision"])
+def test_an_unknown_engine_device_or_precision_is_an_error_that_lists_the_names(option):
+    with pytest.raises(boxwright.BoxwrightError, match=rf"unknown {option} 'aut'\. Did you mean 'auto'\? Choose one of auto, "):
+        boxwright.load("everyday", **{option: "aut"})
+
+
+def test_the_representation_of_a_model_is_short(model):
+    assert repr(model) == "Detector(name='everyday')"
 
 
 def test_a_model_file_is_loaded_by_its_path(tiny_model, tmp_path):

@@ -17,6 +17,8 @@ from cli.extras import OPTIONAL_PACKAGES
         ("tensorflow", ["report", "{run}"]),
         ("tensorflow", ["export", "everyday", "--to", "keras"]),
         ("tensorflow", ["detect", "{data}", "--engine", "tensorflow"]),
+        ("openvino", ["detect", "{data}", "--engine", "openvino"]),
+        ("openvino", ["serve", "--engine", "openvino", "--port", "0"]),
         ("pycocotools", ["evaluate", "{data}"]),
         ("matplotlib", ["data", "check", "{data}", "--out", "plots"]),
         ("yaml", ["data", "import", "{data}", "--from", "yolo", "--out", "new"]),

@@ -20,7 +20,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # the run
-    epochs: int = Field(20, ge=1, le=10_000, description="Number of passes over the training set.")
+    epochs: int = Field(20, ge=1, le=10_000, description="Number of passes over the training set. By default, few images get more.")
     batch_size: int = Field(8, ge=1, le=1024, description="Images per step, over all workers.")
     seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit for bit.")
     overfit: int = Field(

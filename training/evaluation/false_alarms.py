@@ -14,6 +14,7 @@ from training.data.voc_layout import find_images
 from training.data.voc_reader import read_image_file
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
+from training.evaluation.new_classes import describe_new_classes
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 from training.events import SILENT, Events
 
@@ -108,8 +109,9 @@ def suggested_confidence(conclusion: Mapping[str, Any]) -> str:
 
 
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
-    """Return sentences that describe the false alarms, thresholds and warning in a run's conclusion.json."""
-    sentences = []
+    """Return sentences that describe the AP50 of new classes, false alarms, thresholds and warning in a run's conclusion.json."""
+    new_classes = describe_new_classes(conclusion)
+    sentences = [f"AP50 of new classes: {new_classes}."] if new_classes else []
     for source, shares in conclusion.get("false_alarms", {}).items():
         labels = ", ".join(conclusion["new_labels"]) or "any class"
         sentences.append(

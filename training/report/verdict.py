@@ -6,6 +6,7 @@ from shlex import quote
 
 from detector.messages import count_of
 from training.evaluation.false_alarms import SOURCES, few_boxes_warning, suggested_confidence
+from training.evaluation.new_classes import advise_longer_run
 from training.report.content import NextStep, Results
 from training.run.record import RunRecord
 
@@ -20,6 +21,8 @@ def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]
         facts += [(value, f"AP50 of best.safetensors{step}"), (_size(results), f"in the validation set {results.image_set!r}")]
     elif best:
         facts.append((f"{best['ap50']:.3f}", f"AP50 of best.safetensors{step}"))
+    if results and len(results.boxes) > 1:
+        facts += _single_new_class(record)
     facts += _false_alarms(record)
     done = record.metrics[-1]["step"] if record.metrics else 0
     facts.append((f"{done:,}", f"steps of {record.steps:,}" if record.steps else "steps"))
@@ -48,7 +51,9 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
             f"boxwright data check {data}\nboxwright finetune {data}",
         )
     last = record.validations[-1]["step"] if record.validations else None
-    if record.best and record.best["step"] == last and len(record.validations) > 1:
+    if advice := advise_longer_run(record.folder.conclusion(), steps=record.steps or 0, steps_per_epoch=record.steps_per_epoch or 1):
+        yield NextStep(f"{advice.reason}:", f"boxwright finetune {data} --epochs {advice.epochs}")
+    elif record.best and record.best["step"] == last and len(record.validations) > 1:
         epochs = 2 * record.config.epochs
         yield NextStep("The last validation was the best one, so longer training may help:", f"boxwright finetune {data} --epochs {epochs}")
     thresholds = suggested_confidence(record.folder.conclusion())
@@ -57,6 +62,12 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
         f"Try the model on new images{confidence}:", f"boxwright detect IMAGE_OR_FOLDER --model {model} --confidence auto --out annotated"
     )
     yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
+
+
+def _single_new_class(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the AP50 of the new class, which the mean over all classes hides. Several new classes are in the table by class."""
+    measured = record.folder.conclusion().get("new_ap50", {})
+    return [(f"{ap50:.3f}", f"AP50 of the new class {label}") for label, ap50 in measured.items()] if len(measured) == 1 else []
 
 
 def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:

@@ -49,6 +49,7 @@ def conclude(run: "Run") -> None:
         {
             "ap50": evaluation.ap50,
             "new_labels": sorted(setup.kept.new_labels),
+            "new_ap50": {label: round(result.ap, 4) for label, result in evaluation.classes.items() if label in setup.kept.new_labels},
             "false_alarms": false_alarms,
             "confidence": {label: round(value, 4) for label, value in thresholds.items()},
             "warning": few_boxes_warning(boxes),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 from detector import engines
 from detector.engines import Engine
 from detector.engines.support import Device, Precision, installed_engines, unsupported_reason
-from detector.errors import SettingError
+from detector.errors import MissingExtra, SettingError
 from detector.network.spec import Model, ModelDescription
 from weights.engines.options import EngineKind, EngineOptions
 
@@ -181,6 +181,8 @@ def prepare_engine(
     from weights.hub.resolve import find_model  # imported late, because other modules import this one only for its types
 
     options = options or EngineOptions()
+    if options.engine == "openvino" and "openvino" not in installed_engines():
+        raise MissingExtra("engine 'openvino' needs openvino, which is not installed. Install the extra 'openvino'.")
     source = find_model(name_or_file, on_progress=on_progress)
     choice = choose_engine(source, options, raced=raced)
     race = partial(_race, source, options) if raced else _do_nothing

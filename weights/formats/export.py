@@ -65,7 +65,7 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
         NetworkError: The format cannot express the network.
     """
     exporter = EXPORTERS[target]
-    _check_paths(exporter, path, force=force)
+    check_export_path(target, path, force=force)
     images = pixels[None]
     if target not in INT8_FORMATS:
         model = replace(model, quantization=None)
@@ -86,8 +86,9 @@ def export_model(model: Model, target: ExportFormat, path: Path, *, pixels: Pixe
     return ExportResult(paths, difference, largest)
 
 
-def _check_paths(exporter: Exporter, path: Path, *, force: bool) -> None:
-    """Check all paths before any work is done."""
+def check_export_path(target: ExportFormat, path: Path, *, force: bool) -> None:
+    """Check the path of an export before any work is done. Raises ExportError."""
+    exporter = EXPORTERS[target]
     if path.suffix != exporter.suffix[0]:
         raise ExportError(f"{path}: this format requires the name NAME{exporter.suffix[0] or ', a folder without suffix'}.")
     if not path.parent.is_dir():

@@ -28,6 +28,17 @@ def test_warnings_have_exit_code_0_and_errors_1(boxwright, make_flat_dataset):
     assert "1 error, 2 warnings." in result.out
 
 
+def test_no_repair_is_suggested_for_annotations_without_images(boxwright, make_flat_dataset, tmp_path):
+    folder = make_flat_dataset({"a": [DOG], "b": [DOG]})
+    for file in folder.iterdir():
+        if file.suffix != ".xml":
+            file.unlink()
+    result = boxwright("data", "check", folder)
+    assert (result.code, result.err) == (1, "")
+    assert "image missing or unreadable" in result.out
+    assert "no sample can be repaired" in boxwright("data", "check", folder, "--fix", tmp_path / "fixed").err
+
+
 def test_json_has_every_finding(boxwright, make_flat_dataset):
     folder = make_flat_dataset({"a": [DOG, DOG], "b": [("Dog", 70, 1, 90, 9)]})
     result = boxwright("data", "check", folder, "--json")

@@ -50,6 +50,12 @@ def test_an_export_to_safetensors_needs_another_name(boxwright, model_folder, ma
     assert (model_folder / "copy.safetensors").read_bytes() == before == (model_folder / "mine.safetensors").read_bytes()
 
 
+@pytest.mark.usefixtures("model_folder")
+def test_a_wrong_name_is_reported_before_tensorflow_starts(boxwright):
+    result = boxwright("export", "mine.safetensors", "--to", "tflite", "--out", "exported")
+    assert (result.code, result.err) == (2, "boxwright: exported: this format requires the name NAME.tflite.\n")
+
+
 def test_nothing_is_written_if_the_image_is_invalid(boxwright, model_folder):
     (model_folder / "photo.jpg").write_text("no image")
     result = boxwright("export", "mine.safetensors", "--to", "onnx", "--photo", "photo.jpg")

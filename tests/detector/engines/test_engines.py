@@ -190,7 +190,7 @@ def test_detections_can_be_limited_to_classes_and_to_the_best_scores(tiny_model)
 def test_a_detector_refuses_invalid_options(tiny_model, random_arrays):
     detector = Detector(tiny_model.spec, load_engine(tiny_model))
     image = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(SettingError, match="the confidence threshold must be between 0 and 1, got 2"):
+    with pytest.raises(SettingError, match="the confidence threshold must be a number from 0 to 1, got 2"):
         detector.detect(image, score_threshold=2)
     with pytest.raises(SettingError, match="the IoU threshold"):
         detector.detect(image, iou_threshold=-0.1)

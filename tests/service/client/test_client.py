@@ -96,7 +96,8 @@ def test_refusal_has_the_message_of_the_service(client, url, make_image_bytes, c
     problem = httpx.post(f"{url}/detect", content=content, params=options).json()
     with pytest.raises(RequestRejected) as refused:
         client.detect(content, **options)
-    assert str(refused.value) == f"{problem['title']}: {problem['detail']}"
+    title = "" if slug == "unknown-model" else f"{problem['title']}: "  # this detail begins with the words of its title
+    assert str(refused.value) == f"{title}{problem['detail']}"
     assert (refused.value.status, refused.value.kind) == (status, f"urn:boxwright:problem:{slug}")
 
 

@@ -180,6 +180,15 @@ def test_report_states_the_suggested_confidence_of_the_new_classes(run):
     assert "Try the model on new images at the suggested confidence (blue 0.06, red 0.30):" in report_of(folder).text
 
 
+def test_report_states_the_ap50_of_a_new_class_and_advises_a_longer_run_if_it_is_low(run):
+    folder = run()
+    (folder.path / "conclusion.json").write_text(json.dumps({"new_labels": ["blue"], "new_ap50": {"blue": 0.0625}}))
+    text = report_of(folder).text
+    assert "0.062 AP50 of the new class blue" in text
+    assert "blue has an AP50 of only 0.06 after" in text
+    assert "--epochs" in text
+
+
 def test_report_of_a_killed_run_explains_how_to_continue_it(run):
     folder = run()
     assert f"boxwright finetune --resume {folder.path}" in report_of(folder).text

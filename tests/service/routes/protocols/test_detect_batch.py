@@ -66,7 +66,7 @@ def test_format_image_is_refused_for_several_images(http, two_images):
 def test_a_repeated_parameter_is_refused(http, make_image_bytes, query):
     response = http.post(f"/detect?{query}", content=make_image_bytes())
     assert (response.status_code, response.json()["type"]) == (422, "urn:boxwright:problem:bad-parameter")
-    assert "may be given once, got '2 times'" in response.json()["detail"]
+    assert "may be given once, but the request has it 2 times." in response.json()["detail"]
     assert http.post("/detect?classes=cat&classes=dog", content=make_image_bytes()).status_code == 200
 
 

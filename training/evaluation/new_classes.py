@@ -1,0 +1,38 @@
+"""AP50 of the new classes of a run, and how long to train if a short run has hardly learned one."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any, NamedTuple
+
+from detector.messages import count_of
+
+LOW_AP50 = 0.5  # A new class below this AP50 counts as hardly learned.
+ENOUGH_STEPS = 200  # In runs on 20 images of a class that resembles no known one, about as many steps were needed.
+
+
+class LongerRun(NamedTuple):
+    """Advice to repeat a short run with more epochs."""
+
+    reason: str  # a sentence without its full stop
+    epochs: int
+
+
+def describe_new_classes(conclusion: Mapping[str, Any]) -> str:
+    """Return the new classes with the AP50 in a run's conclusion.json: "cat 0.912, dog 0.875". Empty if there are none."""
+    return ", ".join(f"{label} {ap50:.3f}" for label, ap50 in conclusion.get("new_ap50", {}).items())
+
+
+def advise_longer_run(conclusion: Mapping[str, Any], *, steps: int, steps_per_epoch: int) -> LongerRun | None:
+    """Return advice if a run of few steps has hardly learned a new class.
+
+    Args:
+        conclusion: The content of the run's conclusion.json.
+        steps: Number of steps of the run.
+        steps_per_epoch: Number of steps in an epoch of the run.
+    """
+    low = {label: ap50 for label, ap50 in conclusion.get("new_ap50", {}).items() if ap50 < LOW_AP50}
+    if not low or steps >= ENOUGH_STEPS:
+        return None
+    label = min(low, key=lambda each: (low[each], each))
+    reason = f"{label} has an AP50 of only {low[label]:.2f} after {count_of(steps, 'step')}, so longer training will probably help"
+    return LongerRun(reason, ceil(ENOUGH_STEPS / steps_per_epoch))
