@@ -1,12 +1,11 @@
 """Training batches of remembered images. Like the batches of the data set, each depends only on the seed and its step."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.errors import ModelFileError
 from detector.network.shapes import Array
@@ -18,14 +17,7 @@ from training.distributed.process_group import WHOLE_BATCH, Shard
 from training.features.basis import Codes
 from training.features.memory import Memory, RememberedImage, is_held_out
 
-IMAGES_PER_CALL = 16  # Images whose logits are computed together.
 _STREAM = 100  # Purpose of the random numbers. It differs from those in `training.data.batches`.
-
-
-class RememberedTargets(Targets, total=False):
-    """Targets of a batch of remembered images."""
-
-    initial_logits: NDArray[np.float16]  # (N, G, G, A, 5 + K) of the initial model, see `training.optimization.distillation`
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,35 +29,13 @@ class MemoryBatches:
     new_labels: frozenset[str]  # labels that the memory's images do not show
     config: Config
     shard: Shard = WHOLE_BATCH
-    initial_logits: dict[int, NDArray[np.float16]] = field(default_factory=dict)  # by index, see `record_initial_logits`
 
-    def batch(self, step: int) -> tuple[dict[str, Array], RememberedTargets]:
+    def batch(self, step: int) -> tuple[dict[str, Array], Targets]:
         """Return features by layer (n, side, side, C) and targets of this shard of a batch. All images of a batch have the same size."""
         chosen = self._chosen(step)
         indices = [chosen[position] for position in self.shard.of(len(chosen))]
         images = [self.memory.images[index] for index in indices]
-        features = self.features(indices)
-        targets = cast(RememberedTargets, self.targets(images, self.memory.images[chosen[0]].size))
-        if self.initial_logits:
-            initial = np.stack([self.initial_logits[index] for index in chosen])
-            targets["initial_logits"] = initial[list(self.shard.of(len(chosen)))]
-        return features, targets
-
-    def record_initial_logits(self, logits_of_features: Callable[[dict[str, Array], int], Array], steps: int) -> None:
-        """Add the initial model's logits of the kept classes to the targets of all batches, for `distillation_loss`.
-
-        Args:
-            logits_of_features: (features, input size) -> the initial model's logits (N, G, G, A, 5 + C).
-            steps: Steps of the run. Images that no batch contains are omitted.
-        """
-        kept = len(self.model.spec.labels) - len(self.new_labels)
-        used = {index for step in range(steps) for index in self._chosen(step)}
-        for size, group in self.by_size.items():
-            chosen = [index for index in group if index in used]
-            for first in range(0, len(chosen), IMAGES_PER_CALL):
-                indices = chosen[first : first + IMAGES_PER_CALL]
-                logits = logits_of_features(self.features(indices), size)[..., : 5 + kept].astype(np.float16)
-                self.initial_logits.update(zip(indices, logits, strict=True))
+        return self.features(indices), self.targets(images, self.memory.images[chosen[0]].size)
 
     def _chosen(self, step: int) -> list[int]:
         """Return the indices of a batch, of all workers."""

@@ -56,9 +56,7 @@ class Run:
         setup = self.setup
         memory, labelled = setup.memory_checksum, setup.labelled
         self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays, memory=memory, labelled=labelled)
-        self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group)
-        if setup.remembered and setup.kept.keep and setup.config.distillation:
-            setup.remembered.record_initial_logits(self.trainer.logits_of_features, setup.batches.steps)
+        self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group, kept_classes=setup.distilled_classes)
         self.validator = Validator(setup, self.trainer)
         self.callbacks: list[Callback] = default_callbacks(self)
         self._schedule = make_schedule(setup.config, setup.batches.steps)

@@ -98,6 +98,12 @@ class RunSetup:
         return sorted({label for sample in self.batches.samples for label in sample.labels}) if self.kept.keep else None
 
     @property
+    def distilled_classes(self) -> int:
+        """Number of classes, the first ones, whose initial outputs are preserved. 0 without remembered images or with distillation 0."""
+        preserves = self.remembered and self.kept.keep and self.config.distillation
+        return len(self.start.model.spec.labels) - len(self.kept.new_labels) if preserves else 0
+
+    @property
     def val_batches(self) -> Batches:
         """The complete validation set as batches without augmentation."""
         return replace(self.batches, samples=self.val, augmented=False, shard=WHOLE_BATCH)

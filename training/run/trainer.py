@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,22 +11,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from detector.network.keras_model import LayerTypes, assign_arrays, build_untrained_keras, read_keras_arrays
-from detector.network.layers import Conv, Network
-from detector.network.spec import Model, ModelSpec
+from detector.network.keras_model import assign_arrays, read_keras_arrays
+from detector.network.layers import Conv
+from detector.network.spec import Model
 from training.config.options import Config
 from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from training.errors import CheckpointError
-from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatchNorm
 from training.modeling.layers.dropout import dropout_layers
-from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
+from training.modeling.networks import InputKind, SharedNetworks
 from training.modeling.transfer import InitialModel, backbone_layers, hidden_head_layers
-from training.optimization.distillation import distillation_loss
+from training.optimization.distillation import distillation_loss, outside_of_objects
 from training.optimization.loss import Loss
 from training.optimization.optimizers import GroupedOptimizer, ParameterGroup
-
-_InputKind = tuple[int, tuple[str, ...]]
-"""Input of a network: the input size of the images, and the layers whose outputs replace the images, if any."""
 
 RememberedBatch = tuple[Mapping[str, Any], Mapping[str, Any]]
 """Features by layer and targets, see `training.features.memory_batches`."""
@@ -49,15 +45,27 @@ class StepResult:
 class Trainer:
     """A network in training: its variables, their moving averages, the optimizer, and the training step."""
 
-    def __init__(self, start: InitialModel, config: Config, frozen: frozenset[str], group: ProcessGroup = SINGLE_PROCESS) -> None:
+    def __init__(
+        self, start: InitialModel, config: Config, frozen: frozenset[str], group: ProcessGroup = SINGLE_PROCESS, *, kept_classes: int = 0
+    ) -> None:
+        """Prepare the training of a model.
+
+        Args:
+            start: The initial model.
+            config: Options.
+            frozen: Layers that are not trained at first.
+            group: The processes that train together.
+            kept_classes: Number of classes, the first ones, whose initial outputs are preserved; see `training.optimization.distillation`.
+        """
         self.start, self.config, self.group = start, config, group
         self.spec = start.model.spec
         self.loss = Loss(self.spec, config, start.rare_labels)
         self._backbone = frozenset(backbone_layers(self.spec.network))
-        self._dropouts = dropout_layers(hidden_head_layers(self.spec.network), config, group)
-        self.network = self._build_network(self.spec)
-        fold_batch_norms(self.network, self.spec.network)
-        assign_arrays(self.network, start.model)
+        dropouts = dropout_layers(hidden_head_layers(self.spec.network), config, group)
+        self.networks = SharedNetworks(start.model, config, group, dropouts)
+        self.network = self.networks.complete
+        self._kept_classes = kept_classes
+        self._initial_networks = SharedNetworks(start.model, config) if kept_classes else None
         self.freeze(frozenset())
         self.optimizer = GroupedOptimizer(config, self._parameter_groups(frozen))
         self._averages = {variable.path: tf.Variable(variable) for variable in self._averaged_variables} if config.ema else {}
@@ -76,8 +84,8 @@ class Trainer:
         self._kernels = [
             layer.name for layer in self.spec.network if isinstance(layer, Conv) and self.network.get_layer(layer.name).trainable
         ]
-        self._networks: dict[_InputKind, Any] = {(self.spec.input_size, ()): self.network}
-        self._compiled: dict[tuple[_InputKind, ...], Any] = {}
+        self.networks.rebuild()
+        self._compiled: dict[tuple[InputKind, ...], Any] = {}
         # the update is compiled separately, because it is half of the step's graph and equal for all input sizes
         self._compiled_update = tf.function(self._update, autograph=False)
 
@@ -115,26 +123,28 @@ class Trainer:
         parts = [(inputs, dict(targets)), *([(remembered[0], dict(remembered[1]))] if remembered else [])]
         kinds = tuple(self._input_kind(*part) for part in parts)
         if kinds not in self._compiled:
-            networks = [self._network_of(*kind) for kind in kinds]  # created outside of the compiled function
-            self._compiled[kinds] = tf.function(partial(self._differentiate, networks), autograph=False)
+            networks = [self.networks.of(*kind) for kind in kinds]  # created outside of the compiled function
+            initial = [self._initial_networks.of(*kind) for kind in kinds] if self._initial_networks else []
+            self._compiled[kinds] = tf.function(partial(self._differentiate, networks, initial), autograph=False)
         terms, norms, gradients = self._compiled[kinds](parts, tf.constant(number))
         self._compiled_update(gradients, tf.constant(number))
         values = {name: float(term) for name, term in terms.items()}
         gradient_norms, weight_norms = (dict(zip(self._kernels, part.tolist(), strict=True)) for part in norms.numpy())
         return StepResult(values, gradient_norms, weight_norms)
 
-    def _input_kind(self, inputs: Any, targets: Mapping[str, Any]) -> _InputKind:
+    def _input_kind(self, inputs: Any, targets: Mapping[str, Any]) -> InputKind:
         size = int(targets["responsible"].shape[1]) * self.spec.stride
         return size, tuple(inputs) if isinstance(inputs, Mapping) else ()
 
     def logits_of_features(self, features: Mapping[str, Any], size: int) -> NDArray[np.float32]:
         """Return the logits (N, G, G, A, 5 + C) of features, which frozen layers computed from images of `size` pixels."""
-        logits: NDArray[np.float32] = self._logits(self._network_of(size, tuple(features)), features, training=False).numpy()
+        logits: NDArray[np.float32] = self.networks.logits(self.networks.of(size, tuple(features)), features, training=False).numpy()
         return logits
 
     def loss_on_batch(self, images: Any, targets: Mapping[str, Any]) -> float:
         """Return the loss of a batch with the current weights, without training."""
-        total, divisor = self.loss_of_logits(self._logits(self._network_of(int(images.shape[1])), images, training=False), targets)
+        logits = self.networks.logits(self.networks.of(int(images.shape[1])), images, training=False)
+        total, divisor = self.loss_of_logits(logits, targets)
         return total / divisor
 
     def loss_of_logits(self, logits: Any, targets: Mapping[str, Any]) -> tuple[float, float]:
@@ -142,47 +152,23 @@ class Trainer:
         terms = self.loss(tf.convert_to_tensor(logits), targets, self.config.prior_photos, 1)
         return float(sum(terms.values())), float(self.loss.divisor(len(logits), self.loss.objects(targets)))
 
-    def _network_of(self, size: int, given: tuple[str, ...] = ()) -> Any:
-        """Return the network for an input size, or its part after the `given` layers. All networks share their weights."""
-        if (size, given) not in self._networks:
-            spec = replace(self.spec, input_size=size)
-            self._networks[size, given] = self._build_network(spec, share_weights_with=self.network, feature_inputs=given)
-        return self._networks[size, given]
-
-    def _build_network(self, spec: ModelSpec, **options: Any) -> Any:
-        batch_norm = FusedBatchNorm if self.group.count == 1 else partial(SynchronizedBatchNorm, group=self.group)
-        with _dtype_policy(self.config.precision):
-            layer_types = LayerTypes(FoldingConv2D, FoldingDepthwiseConv2D, batch_norm, LeakyReLU)
-            network = build_untrained_keras(spec, extra_layers=self._dropouts, layer_types=layer_types, **options)
-        present = {layer.name for layer in network.layers}  # the part after cached features lacks the frozen layers
-        for name in _float32_layers(spec.network):
-            if name in present:
-                network.get_layer(name).dtype_policy = "float32"
-        return network
-
-    def _logits(self, network: Any, inputs: Any, *, training: bool) -> Any:
-        logits = tf.cast(network(inputs, training=training), tf.float32)
-        return tf.reshape(logits, (-1, *logits.shape[1:3], len(self.spec.anchors), 5 + len(self.spec.labels)))
-
-    def _differentiate(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
+    def _differentiate(self, networks: Sequence[Any], initial: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
         """Return the loss terms, the norms for a StepResult, and the gradients of all trained variables.
 
-        A part of the batch is a pair of inputs and targets: the images, and possibly the remembered images. Each part has its network.
+        A part of the batch is a pair of inputs and targets: the images, and possibly the remembered images. Each part has its network,
+        and a network with the initial weights if their outputs are preserved.
         """
         batch, remembered = self.config.batch_size, self.config.memory_batch_size
         objects = self.group.sum([self.loss.objects(targets) for _, targets in parts])
         divisor = self.loss.divisor(batch + (remembered if len(parts) > 1 else 0), tf.add_n(objects))
         kernels = [self.network.get_layer(name).kernel for name in self._kernels]
         with tf.GradientTape() as tape:
-            by_part, distilled = [], []
-            for network, (inputs, targets) in zip(networks, parts, strict=True):
-                logits = self._logits(network, inputs, training=True)
-                by_part.append(self.loss(logits, targets, number * batch, divisor))
-                if "initial_logits" in targets:
-                    distilled.append(distillation_loss(logits, targets["initial_logits"]))
+            logits = [self.networks.logits(network, part[0], training=True) for network, part in zip(networks, parts, strict=True)]
+            by_part = [self.loss(each, part[1], number * batch, divisor) for each, part in zip(logits, parts, strict=True)]
             terms = {name: tf.add_n([each[name] for each in by_part]) for name in by_part[0]}
-            if distilled:  # has a divisor of its own, so that its weight does not depend on the number of objects in the new images
-                terms["distillation"] = self.config.distillation * tf.add_n(distilled) / self.loss.divisor(remembered, objects[-1])
+            if initial:  # has a divisor of its own, so that its weight does not depend on the number of objects in the new images
+                distilled = self._distillation(initial, parts, logits)
+                terms["distillation"] = self.config.distillation * distilled / self.loss.divisor(remembered, objects[-1])
             if self.config.l2:
                 terms["l2"] = self.config.l2 / self.group.count * sum(tf.nn.l2_loss(kernel.value) for kernel in kernels)
             total = tf.add_n(list(terms.values()))
@@ -192,6 +178,16 @@ class Trainer:
         by_path = {variable.path: gradient for variable, gradient in zip(self._trained, gradients, strict=True)}
         norms = tf.stack([[_norm(by_path[kernel.path]) for kernel in kernels], [_norm(kernel.value) for kernel in kernels]])
         return terms, norms, gradients
+
+    def _distillation(self, networks: Sequence[Any], parts: Sequence[tuple[Any, Any]], logits: Sequence[Any]) -> Any:
+        """Return the sum of `distillation_loss` over the images, outside of their objects, and over the remembered images."""
+        assert self._initial_networks
+        total = 0.0
+        for position, (network, (inputs, targets), actual) in enumerate(zip(networks, parts, logits, strict=True)):
+            initial = self._initial_networks.logits(network, inputs, training=False)[..., : 5 + self._kept_classes]
+            where = outside_of_objects(initial, targets["truth"], self.spec) if position == 0 else 1.0
+            total += distillation_loss(actual, initial, where)
+        return total
 
     def _update(self, gradients: Any, number: Any) -> None:
         self.optimizer.apply(gradients, self._trained)
@@ -267,30 +263,6 @@ class Trainer:
         return named | {f"average/{path}": variable for path, variable in self._averages.items()}
 
 
-def _float32_layers(network: Network) -> list[str]:
-    """Return the Keras layers that compute in float32 at every precision.
-
-    The last layer does so for exact logits. The depthwise convolutions with their batch norms and activations do so because oneDNN takes
-    two to twelve times as long for them in bfloat16.
-    """
-    names = [network[-1].name]
-    for layer in network:
-        if isinstance(layer, Conv) and layer.groups > 1:
-            names += [layer.name, *([f"{layer.name}_bn"] if layer.normalize else []), f"{layer.name}_{layer.activation}"]
-    return names
-
-
 def _norm(array: Any) -> Any:
     """Return the Euclidean norm, computed in one pass. tf.norm would store all squares first."""
     return tf.sqrt(2 * tf.nn.l2_loss(array))
-
-
-@contextmanager
-def _dtype_policy(precision: str) -> Iterator[None]:
-    """Inside the context, new Keras layers compute with this precision. Their weights are float32."""
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimization.distillation import distillation_loss
+from detector.boxes.geometry import box_iou
+from tests.training.optimization.loss_inputs import SPEC, batch, boxes_of, random_logits
+from training.optimization.distillation import MAX_OVERLAP, distillation_loss, outside_of_objects
 
 CONFIDENT, UNSURE = 20.0, -20.0  # logits of objectness
 
@@ -46,3 +48,17 @@ def test_objectness_costs_the_divergence_from_the_initial_probability():
 def test_boxes_and_classes_of_background_do_not_change_the_loss():
     initial, logits = raw_output(UNSURE), raw_output(UNSURE, classes=(-4.0, 6.0), box=(3, 3, 3, 3))
     assert loss(with_new_class(logits, logit=9.0), initial) == pytest.approx(0, abs=1e-5)
+
+
+def test_only_predictions_outside_of_all_objects_are_compared():
+    logits, targets = random_logits(), batch()
+    where = outside_of_objects(logits, targets["truth"], SPEC).numpy()
+    for image, boxes in enumerate(boxes_of(logits).numpy()):
+        overlap = box_iou(boxes.reshape(-1, 4), targets["truth"][image].numpy()).max(axis=1)
+        assert np.array_equal(where[image].reshape(-1) == 1, overlap <= MAX_OVERLAP)
+    assert 0 < where.mean() < 1
+
+
+def test_predictions_of_weight_0_do_not_change_the_loss():
+    initial, logits = raw_output(CONFIDENT), with_new_class(raw_output(UNSURE))
+    assert float(distillation_loss(tf.constant(logits), initial, np.zeros((1, 1, 1, 1), np.float32))) == 0

@@ -83,7 +83,7 @@ def test_the_saved_model_equals_the_trained_network_at_every_input_size(rectangl
     train(trainer, batches, 1, first=20)
     assert {batches.input_size_of(0), batches.input_size_of(20)} == {32, 64}
     images = batches.batch(20)[0]
-    expected = trainer._logits(trainer.network, images, training=False).numpy()
+    expected = trainer.networks.logits(trainer.network, images, training=False).numpy()
     np.testing.assert_allclose(load_engine(trainer.model("m", {}))(images), expected, atol=1e-3)
 
 
@@ -124,9 +124,9 @@ def test_dropout_acts_only_in_training(rectangles, small_model, activation):
     settings = {"new_layers": "head", "activation": activation, "init": "lecun", "dropout": 0.5}
     trainer, batches = make_trainer(rectangles, small_model, **settings)
     images = batches.batch(0)[0]
-    first, second = (trainer._logits(trainer.network, images, training=True).numpy() for _ in range(2))
+    first, second = (trainer.networks.logits(trainer.network, images, training=True).numpy() for _ in range(2))
     assert np.abs(first - second).max() > 1e-3
-    first, second = (trainer._logits(trainer.network, images, training=False).numpy() for _ in range(2))
+    first, second = (trainer.networks.logits(trainer.network, images, training=False).numpy() for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -138,7 +138,7 @@ def test_training_in_bfloat16_has_float32_weights_and_similar_losses(rectangles,
     assert reports[1][0].loss != reports[0][0].loss
     assert reports[1][-1].loss < 0.7 * reports[1][0].loss
     assert all(array.dtype == np.float32 for array in second.model("m", {}).arrays.values())
-    assert second._logits(second.network, batches.batch(0)[0], training=False).dtype == "float32"
+    assert second.networks.logits(second.network, batches.batch(0)[0], training=False).dtype == "float32"
 
 
 def test_alpha_dropout_drops_complete_channels_and_keeps_mean_and_variance(rectangles, small_model):
