@@ -99,8 +99,6 @@ def finetune_command(
             "--resume uses the options of the run. Omit training options, --config, --find-learning-rate, --background and --replay."
         )
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
-    if not dataset and not resume:
-        raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     settings, following = _check_arguments(dataset, (train_set, val_set), model, resume, config, given, then or [])
 
     from cli.extras import start_tensorflow
@@ -141,6 +139,8 @@ def _check_arguments(
     then: list[str],
 ) -> "tuple[Config, list[Config]]":
     """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
+    if not dataset and not resume:
+        raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
     from cli.extras import require_packages
     from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set, with_enough_steps
     from training.run.folder import RunFolder

@@ -173,7 +173,7 @@ def test_unknown_models_and_labels_are_errors(model):
         model.detect(CAT, classes="dgo")
     with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be a number from 0 to 1, got 2\."):
         model.detect(CAT, confidence=2)
-    with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be a number from 0 to 1, got 'high'\."):
+    with pytest.raises(boxwright.BoxwrightError, match=r"confidence threshold must be a number from 0 to 1, or 'auto', got 'high'\."):
         model.detect(CAT, confidence="high")
 
 
