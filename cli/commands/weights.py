@@ -203,7 +203,7 @@ def weights_remember(
 @weights_app.command("strip")
 def weights_strip(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", exists=True, dir_okay=False, readable=True, show_default=False, help="A .safetensors file.")
+        str, typer.Argument(metavar="MODEL", help="A .safetensors file, or the name of an included model.", show_default=False)
     ],
     *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write this .safetensors file.", show_default=False)],
@@ -212,10 +212,12 @@ def weights_strip(
     from cli.checks import check_model_path
     from cli.output.terminal import print_next_step
     from weights.formats.safetensors import load_model, read_header, save_model
+    from weights.hub.resolve import find_model
 
     check_model_path(out)
-    header = read_header(model)
-    save_model(load_model(model), out, dtype=header.dtype)
+    path = find_model(model).path
+    header = read_header(path)
+    save_model(load_model(path), out, dtype=header.dtype)
     removed = "without its memory" if header.memory else "unchanged: it has no memory"
     typer.echo(f"{out}: {out.stat().st_size:,} bytes, {removed}.")
     print_next_step("boxwright", "weights", "info", out)

@@ -58,6 +58,7 @@ def test_remember_adds_a_memory_that_info_describes_and_strip_removes(boxwright,
     assert f"Next: boxwright weights info {stripped}" in result.err
     assert stripped.read_bytes() == model_file.read_bytes()
     assert json.loads(boxwright("weights", "info", stripped, "--json").out)["memory"] is None
+    assert "without its memory" in boxwright("weights", "strip", "everyday", "--out", tmp_path / "everyday.safetensors").out
     assert "it has no memory" in boxwright("weights", "strip", stripped, "--out", tmp_path / "again.safetensors").out
 
 
