@@ -27,16 +27,22 @@ class TrainingState:
     rate_factor: float = 1.0  # factor of the learning rate after all reductions
 
     def observe(self, value: float, config: Config) -> bool:
-        """Record the watched value of a validation and return True if it is the best so far."""
+        """Record the watched value of a validation and return True if it is the best so far, or equal to it.
+
+        Of equal values the last counts: with few validation images they are frequent, and later weights have learned more. Early
+        stopping does not regard an equal value as an improvement.
+        """
         if self.best is None or value > self.best:
             self.best, self.best_step, self.stale, self.waited = value, self.step, 0, 0
             return True
+        if value == self.best:
+            self.best_step = self.step
         self.stale += 1
         self.waited += 1
         if config.schedule == "performance" and self.waited >= config.plateau_patience:
             self.rate_factor *= config.plateau_factor
             self.waited = 0
-        return False
+        return value == self.best
 
     def should_stop(self, config: Config) -> bool:
         """Return True if early stopping ends the run now."""

@@ -43,8 +43,8 @@ class RunRecord:
 
     @property
     def best(self) -> StepMetrics | None:
-        """Metrics of the step at which best.safetensors was saved: the earliest of equal ones."""
-        return max(self.validations, key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
+        """Metrics of the step at which best.safetensors was saved: the last of equal ones."""
+        return max(reversed(self.validations), key=lambda metrics: watched_value(metrics, self.config.watch), default=None)
 
     @property
     def steps_per_epoch(self) -> int | None:

@@ -57,3 +57,12 @@ def test_early_stopping_ends_a_run_after_validations_without_improvement():
         state.observe(value, config)
         ended.append(state.should_stop(config))
     assert ended == [False, False, False, False, True]
+
+
+def test_of_equal_values_the_last_is_the_best():
+    config, state = Config(), TrainingState()
+    best_steps = []
+    for state.step, value in enumerate((0.5, 0.8, 0.8, 0.6, 0.8, 0.7)):
+        state.observe(value, config)
+        best_steps.append(state.best_step)
+    assert best_steps == [0, 1, 2, 2, 4, 4]
