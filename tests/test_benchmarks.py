@@ -87,7 +87,7 @@ def test_promises_compare_us_with_the_best_rival_in_the_same_precision():
     assert int8.endswith("in int8, one image, 2 threads: at most the time of the best rival | 0.80 of openvino's | kept |")
 
 
-def test_last_of_equal_measurements_counts():
+def test_the_last_of_repeated_measurements_is_used():
     first, last = measurement(), measurement(contenders={"boxwright": row(7.0, 1.0)})
     *_, cells, _, _ = TABLES["short"](BenchmarkResults([first, last]))
     assert "| 7 |" in cells

@@ -203,7 +203,7 @@ ADAPTERS: dict[str, LoadAdapter] = {
 RIVAL_ADAPTERS = frozenset(
     name for name in ADAPTERS if name.split()[0] in ("opencv", "openvino", "tflite", "ncnn", "tensorflow", "tensornets")
 )
-"""Adapters that run in the rivals' virtual environment."""
+"""Adapters that run in the rivals' virtual environment, except OPENCV_5."""
 
 
 def precision_of(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from detector.engines import Engine
 
-SIDE = 288  # input size of `everyday`
+SIDE = 288  # side of the other libraries' output in pixels; `boxwright_reader` uses the input size of `everyday`, which is 320
 
 
 def sample_jpeg(width: int, height: int) -> bytes:

@@ -2,7 +2,7 @@
 
 All train `everyday`'s network at 288 pixels, except keras-hub, which has no YOLOv2. Its RetinaNet has the same backbone,
 EfficientNet-Lite0, and needs more operations per image. Plain Keras has the cheapest loss that trains every output, the mean squared
-error, so that its time is that of the network and the optimizer alone. Images are in memory. Only `boxwright cached head` reads its
+error. So its time is that of the network and the optimizer alone. Images are in memory. Only `boxwright cached head` reads its
 input, the cached features, from a file.
 """
 

@@ -1,6 +1,6 @@
 """Measure AP50 and latency of models over the input size, for the model card.
 
-python -m benchmarks.engines.input_sizes DATA MODEL [MODEL ...] [--sizes 224,288,320,384,448,512] [--rounds 30] [--plot FILE.png]
+python -m benchmarks.engines.input_sizes DATA MODEL [MODEL ...] [--sizes 224,256,288,320,384,448,512] [--rounds 30] [--plot FILE.png]
 
 Print one JSON line per model and size. AP50 is measured on the validation set of DATA. Latency is the median time of the network for one
 image on two threads. Each round measures all models and sizes, so that other load affects all of them alike.

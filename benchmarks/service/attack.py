@@ -4,7 +4,7 @@ python -m benchmarks.service.attack [--only "idle connections" ...] [--seconds 2
 
 An honest client sends one image every 200 ms, each on a new connection. Quiet phases and attacks alternate. The attackers and the honest
 client share the cores with the service, so the latencies include their competition for the processor. Each attack prints one JSON line.
-The exit code is 1 if p99 during an attack is more than MAX_RATIO times the quiet p99, or if an honest request gets no response.
+The exit code is 1 if p99 during an attack exceeds MAX_RATIO times the quiet p99, or if an honest request gets no response.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 python -m benchmarks.training.difficult DATA --model FILE [--images 1000] [--seeds 3]
 
-Our data sets have no boxes marked difficult. So this benchmark marks the small boxes in a copy of DATA, as the annotators of PASCAL VOC
-mark objects that are too small to recognise. A box is small if its longer side is less than 6 % of that of the image.
+Our data sets have no boxes marked difficult. So this benchmark marks the small boxes in a copy of DATA. The annotators of PASCAL VOC
+also mark objects that are too small to recognise. A box is small if its longer side is less than 6 % of that of the image.
 For each value and seed, train the head on the copy. Print one JSON line with AP50 on the validation set, without and with the small boxes.
 """
 

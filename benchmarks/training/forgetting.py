@@ -5,7 +5,7 @@ python -m benchmarks.training.forgetting run MODEL OLD NEW --results FILE       
 python -m benchmarks.training.forgetting chain MODEL OLD NEW NEW NEW --results FILE  fine-tune on several data sets in sequence
 python -m benchmarks.training.forgetting table --results FILE                        print the results as Markdown
 
-MODEL is a model file with a memory, OLD is the data set that it was trained on, and NEW is a data set of new classes. The validation set of
+MODEL is a model file with a memory. OLD is the data set that it was trained on, and NEW is a data set of new classes. The validation set of
 OLD must contain no object of the new classes. AP50 of the old classes and false alarms of the new classes are measured on it.
 """
 

@@ -40,7 +40,7 @@ def decode(logits: Logits, anchors: Anchors, stride: int, *, above: float = -1.0
 
 
 def decode_boxes(logits: Any, anchors: Anchors, stride: int, xp: Any = np) -> Any:
-    """Decode the boxes of all cells of a batch of logits (..., G, G, A, 4 or more) to (..., G, G, A, 4) xyxy in network pixels.
+    """Decode all boxes of a batch: logits (..., G, G, A, 4 or more) -> boxes (..., G, G, A, 4) xyxy in network pixels.
 
     Args:
         logits: An array, or a tensor if `xp` is `keras.ops`.

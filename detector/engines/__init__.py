@@ -22,7 +22,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The library that runs the network: "onnxruntime", "openvino" or "tensorflow"."""
+        """The library that runs the network: "onnxruntime", "openvino", "tensorflow" or "tensornets"."""
 
     @property
     def precision(self) -> Precision:

@@ -211,8 +211,8 @@ _ONNXRUNTIME_ERRORS = (
     errors.RuntimeException,
 )
 _HARMFUL_OPTIMIZERS = ["WeightBiasQuantization"]
-"""This optimizer quantizes float32 convolutions between two quantized tensors, with one scale for all filters. In `everyday`, the first
-depthwise layer stays in float32 for accuracy; there it increased the error of the logits tenfold."""
+"""This optimizer quantizes float32 convolutions between two quantized tensors, with one scale for all filters. It increased the error of
+the logits tenfold in a model whose first depthwise layer stays in float32 for accuracy."""
 
 
 def _session_options(threads: int) -> Any:

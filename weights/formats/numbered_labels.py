@@ -7,7 +7,9 @@ _NUMBERED = re.compile(r"([0-9]{1,5})(\s*[:.)=,;]\s*|\s+)(\D.*)")
 
 
 def numbered_labels(lines: Sequence[str]) -> dict[int, str] | None:
-    """Return number -> label if every line has a number and the numbers only count the lines; None if they may be part of the labels.
+    """Return number -> label if every line has a number and the numbers only count the lines.
+
+    Return None if the numbers may be part of the labels.
 
     Args:
         lines: The lines that are not blank, without surrounding whitespace. Numbers may start at 0, or at 1 if there are several lines.

@@ -11,7 +11,7 @@ from detector.errors import ModelFileError
 
 CONFIDENCE_KEY = "confidence"
 _AP_KEYS = ("ap50_int8", "ap50_after", "ap50_float32", "ap50")
-"""`boxwright quantize` writes the first (older versions: the second), `evaluate --record` the third, and `finetune` the last."""
+"""The first key in the provenance is used. Older versions of `boxwright quantize` wrote the second, and `finetune` writes the last."""
 
 
 def recorded_ap(provenance: Mapping[str, str]) -> str | None:

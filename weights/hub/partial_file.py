@@ -73,7 +73,7 @@ class PartialFile:
         folder = self.path.parent
         free = shutil.disk_usage(folder).free
         if free < needed:
-            raise DiskError(f"{folder} has {free:,} free bytes and needs {needed:,} more. {_FREE_SPACE_HINT}")
+            raise DiskError(f"{folder} has {free:,} free bytes, but {needed:,} are needed. {_FREE_SPACE_HINT}")
 
     @contextmanager
     def raising_disk_errors(self) -> Iterator[None]:

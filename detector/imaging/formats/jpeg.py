@@ -14,7 +14,7 @@ MAX_STRIP_SEGMENTS = 16
 """Maximum segments before the pixels in a strip of a TIFF. Encoders write at most 10, and a file may have 100,000 strips."""
 
 MAX_JPEG_HEADER_BYTES = 2**18
-"""Maximum bytes of all segments. 64 scans with tables have 70,000. The limit is needed because Pillow reads tables in Python code."""
+"""Maximum bytes of the segments that the decoder gets. 64 scans with tables have 70,000. Pillow reads tables in slow Python code."""
 
 BLOCK_OVERHEAD = 8
 """Cost of visiting an 8 x 8 block in a scan, as a number of coefficients. Even a scan of few coefficients visits every block."""

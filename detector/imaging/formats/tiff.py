@@ -127,7 +127,7 @@ class _Page:
             self._check_jpeg(data)
 
     def _overlap(self) -> bool:
-        """Return whether uncompressed segments overlap. Pillow ignores their lengths: it first reads up to the next offset."""
+        """Return whether uncompressed segments overlap. Pillow ignores their lengths: it reads past the next offset."""
         last_rows = self.segment_height if self.tiled else self.height % self.segment_height or self.segment_height
         smallest = int(self.segment_width * self.bytes_per_pixel) * last_rows
         return self.compression == NO_COMPRESSION and any(end - start < smallest for start, end in pairwise(sorted(self.offsets)))

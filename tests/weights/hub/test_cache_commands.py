@@ -116,7 +116,7 @@ def test_a_copy_starts_only_with_enough_space_and_the_right_size(small_entry: En
     monkeypatch.setattr(os, "statvfs", lambda _: full_disk)
     source = tmp_path / "local copy"
     source.write_bytes(body)
-    with pytest.raises(DiskError, match="has 0 free bytes and needs 300,000 more"):
+    with pytest.raises(DiskError, match="has 0 free bytes, but 300,000 are needed"):
         fetch_entry(small_entry, source=source)
     source.write_bytes(body + b"!")
     with pytest.raises(ModelFileError, match="it has 300,001 bytes instead of 300,000"):

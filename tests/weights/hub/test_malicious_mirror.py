@@ -1,6 +1,6 @@
 """A mirror that answers with invalid or endless HTTP: every download ends with an error and leaves no complete file.
 
-They are those responses of shared/attacks/mirror.py that the web server of the other tests cannot send.
+Its responses are those of shared/attacks/mirror.py that the web server of the other tests cannot send.
 """
 
 import socket

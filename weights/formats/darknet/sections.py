@@ -156,7 +156,7 @@ def parse_sections(text: str) -> list[Section]:
 def _section_kind(line: str, number: int) -> str:
     kind, closed, rest = line[1:].partition("]")
     if not closed or (rest and not _COMMENT.match(rest)):
-        raise NetworkError(f"line {number}: {_short(line)!r} is not a section: only a comment may follow its closing bracket.")
+        raise NetworkError(f"line {number}: {_short(line)!r} is not a section: write [name], and after it only a comment.")
     return kind
 
 

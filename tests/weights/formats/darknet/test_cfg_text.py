@@ -82,7 +82,7 @@ REGION = CONV + "filters=14\n[region]\nanchors=1,2,3,4\nclasses=2\nnum=2\nsoftma
         ("size=3\n" + NET, "line 1: 'size=3' is before the first"),
         (NET + "what\n", r"line 5: 'what' is not a \[section\]"),
         (NET + "x=\n", "line 5: 'x=' has no value"),
-        (NET + "[net] comment\n", r"line 5: '\[net\]comment' is not a section: only a comment may follow"),
+        (NET + "[net] comment\n", r"line 5: '\[net\]comment' is not a section: write \[name\], and after it only a comment"),
         (NET + "[net\n", r"line 5: '\[net' is not a section"),
         (NET + NET, r"line 5: \[net\] is not supported"),
         (NET + "width=64\n", r"line 5: \[net\] width=64 contradicts width=32 in line 2\. Darknet uses the first.*Delete one of the lines"),

@@ -10,7 +10,7 @@ from tests.weights.formats.tensornets.networks import BACKBONE
 from weights.formats.tensornets.compat import import_tensornets
 from weights.formats.tensornets.graph import TensornetsGraph
 
-pytestmark = pytest.mark.slow  # the full YOLOv2 in three engines
+pytestmark = pytest.mark.slow  # imports TensorFlow
 
 
 def test_tensornets_is_imported_lazily_and_its_substitute_modules_are_removed():

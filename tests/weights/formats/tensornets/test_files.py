@@ -18,7 +18,7 @@ from weights.formats.tensornets.mapping import read_tensornets, tensornets_netwo
 from weights.hub import resolve
 from weights.hub.catalogue import entries, entry_of, spec_of
 
-pytestmark = pytest.mark.slow  # the full YOLOv2 in three engines
+pytestmark = pytest.mark.slow  # large files, and graphs of tensornets
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from weights.formats.tensornets.graph import TensornetsGraph
 from weights.formats.tensornets.mapping import tensornets_network
 from weights.hub.catalogue import entry_of, spec_of
 
-pytestmark = pytest.mark.slow  # the full YOLOv2 in three engines
+pytestmark = pytest.mark.slow  # many graphs of tensornets
 
 
 @pytest.mark.parametrize(
