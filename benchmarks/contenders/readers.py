@@ -8,7 +8,13 @@ import numpy as np
 
 from detector.engines import Engine
 
-SIDE = 288  # side of the other libraries' output in pixels; `boxwright_reader` uses the input size of `everyday`, which is 320
+
+def input_size() -> int:
+    """Return the side of the output in pixels, which is the input size of `everyday`."""
+    from weights.embedded import EVERYDAY
+    from weights.formats.safetensors import read_header
+
+    return read_header(EVERYDAY).spec.input_size
 
 
 def sample_jpeg(width: int, height: int) -> bytes:
@@ -39,24 +45,24 @@ def pillow_reader(file: Path) -> Any:
     """Decode at full size, then resize with Pillow: the usual way in Python services."""
     from PIL import Image
 
-    data = file.read_bytes()
-    return lambda: np.asarray(Image.open(BytesIO(data)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    data, side = file.read_bytes(), input_size()
+    return lambda: np.asarray(Image.open(BytesIO(data)).convert("RGB").resize((side, side), Image.Resampling.BILINEAR), np.float32)
 
 
 def opencv_reader(file: Path) -> Any:
     """Preprocess with imdecode and blobFromImage, as in OpenCV's examples."""
     import cv2
 
-    data = np.frombuffer(file.read_bytes(), np.uint8)
-    return lambda: cv2.dnn.blobFromImage(cv2.imdecode(data, cv2.IMREAD_COLOR), 1.0, (SIDE, SIDE), swapRB=True)
+    data, side = np.frombuffer(file.read_bytes(), np.uint8), input_size()
+    return lambda: cv2.dnn.blobFromImage(cv2.imdecode(data, cv2.IMREAD_COLOR), 1.0, (side, side), swapRB=True)
 
 
 def tensorflow_reader(file: Path) -> Any:
     """Preprocess with tf.io.decode_jpeg and an antialiased tf.image.resize."""
     import tensorflow as tf
 
-    data = tf.constant(file.read_bytes())
-    return lambda: tf.image.resize(tf.io.decode_jpeg(data, channels=3), (SIDE, SIDE), antialias=True).numpy()
+    data, side = tf.constant(file.read_bytes()), input_size()
+    return lambda: tf.image.resize(tf.io.decode_jpeg(data, channels=3), (side, side), antialias=True).numpy()
 
 
 READERS = {

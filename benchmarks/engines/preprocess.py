@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.contenders.arena import compare_times, interleave
-from benchmarks.contenders.readers import READERS, SIDE, sample_jpeg
+from benchmarks.contenders.readers import READERS, input_size, sample_jpeg
 from benchmarks.machine import machine
 
 
@@ -34,7 +34,7 @@ def measure(width: int, height: int, rounds: int) -> dict[str, object]:
         "benchmark": "preprocess",
         "image": f"{width}x{height}",
         "bytes": size,
-        "input": SIDE,
+        "input": input_size(),
         "threads": 1,
         "rounds": rounds,
         "contenders": compare_times(facts, "boxwright reader"),
