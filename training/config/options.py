@@ -11,7 +11,7 @@ from training.config.loss_scales import DEFAULT_SCALES, Scales
 from training.config.text import parse_number, parse_pairs, toml_value
 from training.errors import ConfigError
 
-DEFAULT_FROZEN_EPOCHS = 4.0  # Default of `unfreeze_at` if classes are replaced.
+DEFAULT_FROZEN_EPOCHS = 4.0  # Default of `unfreeze_at` if no class is kept and no memory is used.
 
 
 class Config(BaseModel):
@@ -20,7 +20,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # the run
-    epochs: int = Field(20, ge=1, le=10_000, description="Number of passes over the training set. By default, few images get more.")
+    epochs: int = Field(20, ge=1, le=10_000, description="Passes over the training set. A small training set gets more by default.")
     batch_size: int = Field(8, ge=1, le=1024, description="Images per step, over all workers.")
     seed: int = Field(0, ge=0, le=2**31, description="The same seed gives the same weights, bit for bit.")
     overfit: int = Field(
@@ -88,13 +88,14 @@ class Config(BaseModel):
         None,
         ge=0,
         description="Epoch from which frozen layers are trained. If it is at least the number of epochs, they stay frozen. "
-        "None: 4, or never if classes are kept.",
+        "None: 4, or never if classes are kept or a memory is used.",
     )
     cache_features: int | None = Field(
         None,
         ge=0,
         le=1000,
-        description="Augmented views per image with features cached on disk. 0 disables the cache. None: 0, or 4 if classes are kept.",
+        description="Augmented views per image with features cached on disk. 0 disables the cache. "
+        "None: 0, or 4 if classes are kept or a memory is used, and other options permit it.",
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
@@ -130,7 +131,7 @@ class Config(BaseModel):
         "None: 1, or that of the initial model's training if classes are kept.",
     )
     distillation: float = Field(
-        1.0, ge=0, le=100, description="If classes are kept: weight of the loss that preserves outputs on remembered images."
+        1.0, ge=0, le=100, description="If classes are kept: weight of the loss that preserves the initial model's outputs."
     )
     rarity: float = Field(
         16.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in practice than in training."

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from detector.messages import count_of
 
 LOW_AP50 = 0.5  # A new class below this AP50 counts as hardly learned.
-ENOUGH_STEPS = 200  # In runs on 20 images of a class that resembles no known one, about as many steps were needed.
+ENOUGH_STEPS = 200  # Runs on 20 images of a class that resembles no known one needed about this many steps.
 
 
 class LongerRun(NamedTuple):

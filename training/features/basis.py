@@ -27,7 +27,7 @@ class Basis:
 
     @classmethod
     def fit(cls, features: Array, *, step: float) -> "Basis":
-        """Return the components of features (N, C) that are larger than the rounding step.
+        """Return the components of features (N, C) whose values do not all round to 0; at least one.
 
         Args:
             features: Values of all cells of some images.

@@ -10,11 +10,11 @@ from training.config.options import Config
 from training.features.memory import Memory
 from training.modeling.transfer import frozen_layers
 
-CACHED_VIEWS = 4  # Views per image with cached features if classes are kept.
+CACHED_VIEWS = 4  # Views per image with cached features if classes are kept or a memory is used.
 
 STALE_MEMORY = (
     "The options train layers below the head. So the features of the initial model's memory become less accurate during the run, "
-    "and the new model does not keep them. Omit --unfreeze-at and --freeze to avoid this."
+    "and the new model does not keep them. Omit --unfreeze-at, --freeze and --batch-norm train to avoid this."
 )
 
 logger = logging.getLogger("boxwright.training")

@@ -21,7 +21,7 @@ from training.modeling.transfer import backbone_layers
 ROUNDING_STEP = 0.5  # Rounding step of features, relative to their standard deviation. docs/training.md has the measurements.
 BASIS_IMAGES = 100  # Images from which the principal components are computed.
 MEMORY_SIZE = 224  # Default input size, in pixels, at which features are stored.
-MIN_SIDE = 0.1  # Boxes with smaller sides, in network pixels, are dropped: they would be empty after rounding.
+MIN_SIDE = 0.1  # Boxes with smaller sides, in network pixels, are dropped: rounding could make them empty.
 
 
 def make_memory(

@@ -31,7 +31,7 @@ class SharedNetworks:
 
         Args:
             model: Source of the weights.
-            config: Its precision counts.
+            config: Options, of which only `precision` is used.
             group: The processes over which batch norms are synchronised.
             extra_layers: Keras layers to add, by the name of the layer before them.
         """

@@ -22,8 +22,8 @@ class TrainingState:
     step: int = 0  # completed steps
     best: float | None = None  # see `watched_value`
     best_step: int = 0
-    stale: int = 0  # validations since the best
-    waited: int = 0  # validations since the best, or since the last reduction of the learning rate
+    stale: int = 0  # validations since the last improvement
+    waited: int = 0  # validations since the last improvement or the last reduction of the learning rate
     rate_factor: float = 1.0  # factor of the learning rate after all reductions
 
     def observe(self, value: float, config: Config) -> bool:

@@ -35,14 +35,14 @@ class Callback:
         """Return further metrics of a validation. model: the averaged weights."""
         return {}
 
-    def on_improvement(self, run: "Run", metrics: StepMetrics) -> None:
-        """The validation was the best so far."""
+    def on_new_best(self, run: "Run", metrics: StepMetrics) -> None:
+        """The validation was the best so far, or equal to it."""
 
     def on_metrics(self, run: "Run", metrics: StepMetrics) -> None:
         """All metrics of the step are known."""
 
     def on_step_end(self, run: "Run") -> None:
-        """The step is complete, and another one follows."""
+        """The step is complete and does not end the run early."""
 
     def on_end(self, run: "Run") -> None:
         """The last step is done."""
@@ -88,7 +88,7 @@ class CheckpointWriter(Callback):
 class ModelWriter(Callback):
     """Saves the averaged weights as best.safetensors and last.safetensors, which `boxwright serve` can load."""
 
-    def on_improvement(self, run: "Run", metrics: StepMetrics) -> None:
+    def on_new_best(self, run: "Run", metrics: StepMetrics) -> None:
         """Save best.safetensors."""
         self._save(run, "best", {"ap50": f"{metrics['ap50']:.4f} on set {run.setup.task.val_set}, {count_of(len(run.setup.val), 'image')}"})
 

@@ -203,7 +203,7 @@ class Run:
             raise TrainingError(f"step {self.state.step}: the validation loss is NaN or infinite. {self.divergence_advice}")
         if self.state.observe(watched_value(metrics, config.watch), config):
             for callback in self.callbacks:
-                callback.on_improvement(self, metrics)
+                callback.on_new_best(self, metrics)
         return metrics
 
     def _measure(self) -> StepMetrics:

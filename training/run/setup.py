@@ -99,7 +99,7 @@ class RunSetup:
 
     @property
     def distilled_classes(self) -> int:
-        """Number of classes, the first ones, whose initial outputs are preserved. 0 without remembered images or with distillation 0."""
+        """Number of classes, the first ones, whose initial outputs are preserved. 0 if outputs are not preserved."""
         preserves = self.remembered and self.kept.keep and self.config.distillation
         return len(self.start.model.spec.labels) - len(self.kept.new_labels) if preserves else 0
 
@@ -146,7 +146,7 @@ def _check_new_layers_train(start: InitialModel, frozen: frozenset[str], config:
 def _check_validation_labels(task: Task, val: Sequence[Sample], labels: Sequence[str]) -> None:
     if all(truth_of(sample, labels).difficult.all() for sample in val):
         raise DatasetError(
-            f"set {task.val_set} has no box of {', '.join(labels)} that is not difficult, so AP cannot be measured. "
+            f"set {task.val_set} has no box of {', '.join(labels)}, or only difficult ones, so AP cannot be measured. "
             "Choose another --val-set."
         )
 

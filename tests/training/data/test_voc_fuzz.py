@@ -75,7 +75,7 @@ ENCODINGS = [
 
 
 def mutate(rng, out):
-    """Return an annotation with one to four random faults or attacks."""
+    """Return an annotation with random faults or attacks, or without any."""
     text = LABELIMG
     for _ in range(rng.randint(0, 2)):
         text = rng.choice((_number, _name, _entity, _include, _element, _nesting))(text, rng, out)

@@ -28,7 +28,7 @@ class FixedDetector:
 
 @pytest.fixture
 def sample(tmp_path):
-    """(boxes by label, labelled) -> a sample of 100 x 50 pixels."""
+    """(labelled, boxes, labels) -> a sample of 100 x 50 pixels."""
     image = tmp_path / "a.png"
     Image.new("RGB", (100, 50)).save(image)
 

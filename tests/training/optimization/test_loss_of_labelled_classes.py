@@ -90,13 +90,13 @@ def class_gradient(loss_name, targets, logits, **settings):
 
 
 def two_overlapping_predictions():
-    """Return logits with which the middle cell's first anchor and the upper cell's first anchor both predict the box [32, 32, 64, 80]."""
+    """Return logits of the box [32, 32, 64, 80] in the middle cell, and of overlapping boxes in the cells above and below it."""
     logits = np.zeros((1, 3, 3, 2, 8))
     logits[0, 1, 1, 0, 1] = np.log(3)  # y 0.75 of the middle cell
     logits[0, 0, 1, 0, 1], logits[0, 2, 1, 0, 1] = (
         20,
         -20,
-    )  # the boxes of the cells above and below end at the middle cell: IoU 0.35 and 0.71
+    )  # boxes centred on the borders of the middle cell: IoU 0.33 and 0.71
     return tf.constant(logits)
 
 

@@ -28,7 +28,7 @@ LAYOUTS = [
         2,
     ),
     Layout(
-        "a name that two images have is no entry of a list",
+        "a list entry that is the name of two images is skipped",
         images("images/x/a.jpg", "images/y/a.jpg", "images/b.jpg")
         | {"labels/x/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\n", "train.txt": "b.jpg\na.jpg\n"},
         {"train": 1},
@@ -44,7 +44,7 @@ LAYOUTS = [
         ("1 image in the list of train without a file", "1 image outside of the named sets"),
     ),
     Layout(
-        "texts that only have the name of a set",
+        "text files that are named after a set but list no images",
         TWO_IMAGES | {"train.txt": "some notes\n" + "x" * 3000 + "\n", "docs/test.txt": "0 0.5\n"},
         {"default": 2},
         2,
@@ -213,7 +213,7 @@ LAYOUTS = [
         2,
     ),
     Layout(
-        "sets that data.yaml names None",
+        "sets without a value in data.yaml",
         images("train/a.jpg") | {"train/a.txt": BOX, "data.yaml": f'train: None\nval: ""\ntest: NULL\n{NAMES}'},
         {"train": 1},
         1,
