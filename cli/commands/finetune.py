@@ -41,13 +41,17 @@ def finetune_command(
     background: Annotated[
         Path | None,
         typer.Option(
-            "--background", metavar="DIR", exists=True, file_okay=False, help="Count false alarms on these images without the new objects."
+            "--background",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Count false alarms on these images, which must not show the new objects.",
         ),
     ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(
-            "--replay", metavar="DIR", exists=True, file_okay=False, help="Also remember these images, labelled or not, while training."
+            "--replay", metavar="DIR", exists=True, file_okay=False, help="Add these images, labelled or not, to the memory before the run."
         ),
     ] = None,
     config: TrainingConfigOption = None,

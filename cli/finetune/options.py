@@ -47,7 +47,7 @@ def _flags(name: str, annotation: object) -> list[str]:
 
 
 def _help(description: str | None, default: object) -> str:
-    text = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
     if default is None:
-        text = "depends on other options"
+        return str(description)  # it states the default, which depends on other options
+    text = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
     return f"{description} [dim]\\[default: {'empty' if text == '' else text}][/dim]"  # Rich would read a bracket as markup

@@ -88,14 +88,14 @@ class Config(BaseModel):
         None,
         ge=0,
         description="Epoch from which frozen layers are trained. If it is at least the number of epochs, they stay frozen. "
-        "None: 4, or never if classes are kept or a memory is used.",
+        "Default: 4, or never if classes are kept or a memory is used.",
     )
     cache_features: int | None = Field(
         None,
         ge=0,
         le=1000,
         description="Augmented views per image with features cached on disk. 0 disables the cache. "
-        "None: 0, or 4 if classes are kept or a memory is used, and other options permit it.",
+        "Default: 0, or 4 if classes are kept or a memory is used, and other options permit it.",
     )
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
@@ -128,10 +128,10 @@ class Config(BaseModel):
         gt=0,
         le=1,
         description="Also train other anchors of an object's cell whose shape IoU with the object exceeds this. 1: only the best anchor. "
-        "None: 1, or that of the initial model's training if classes are kept.",
+        "Default: 1, or that of the initial model's training if classes are kept.",
     )
     distillation: float = Field(
-        1.0, ge=0, le=100, description="If classes are kept: weight of the loss that preserves the initial model's outputs."
+        1.0, ge=0, le=100, description="If classes are kept: weight of the loss that preserves the outputs of the initial model."
     )
     rarity: float = Field(
         16.0, ge=1, le=1000, description="If classes are kept: how many times rarer new objects are in practice than in training."
@@ -144,10 +144,10 @@ class Config(BaseModel):
     loss_norm: Literal["auto", "objects", "images"] = Field(
         "auto", description="Divide the loss by the objects or by the images of the batch. auto: objects if modern, images if darknet."
     )
-    object_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is an object. None: 1 (darknet 5).")
-    noobject_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is no object. None: 0.5 (darknet 1).")
-    class_scale: float | None = Field(None, ge=0, description="Weight of the class loss. None: 1.")
-    coord_scale: float | None = Field(None, ge=0, description="Weight of the box loss. None: 2.5 (darknet 1).")
+    object_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is an object. Default: 1 (darknet 5).")
+    noobject_scale: float | None = Field(None, ge=0, description="Weight of objectness where there is no object. Default: 0.5 (darknet 1).")
+    class_scale: float | None = Field(None, ge=0, description="Weight of the class loss. Default: 1.")
+    coord_scale: float | None = Field(None, ge=0, description="Weight of the box loss. Default: 2.5 (darknet 1).")
     rescore: bool = Field(True, description="Train objectness towards the IoU of the predicted box instead of 1.")
     difficult: Literal["ignore", "train", "background"] = Field(
         "ignore", description="Treat difficult and crowd boxes as neither object nor background, as objects, or as background."
