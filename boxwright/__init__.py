@@ -7,7 +7,8 @@
 ...     print(found.label, found.score, found.box)
 >>> result.draw().save("cat.boxes.jpg")
 
-`boxwright.Client("http://localhost:8000")` sends the images to a running service instead. Errors are `boxwright.BoxwrightError`.
+`boxwright.Client("http://localhost:8000")` sends the images to a running service instead.
+Errors are `boxwright.BoxwrightError`; a file that cannot be read raises OSError.
 """
 
 from importlib import import_module

@@ -40,7 +40,8 @@ class Settings(BaseSettings):
         default="auto", description="Device that computes the network. auto is CUDA if onnxruntime has it, else the CPU."
     )
     precision: PrecisionChoice = Field(
-        default="auto", description="Precision of the network. auto is the fastest that loses at most half a point of AP; float32 is exact."
+        default="auto",
+        description="Precision of the network. auto is the fastest that loses at most half a point of AP50; float32 is exact.",
     )
     input_size: int | None = Field(
         default=None,

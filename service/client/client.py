@@ -95,7 +95,7 @@ class ServiceClient:
         Args:
             image_bytes: Content of an image file.
             model: Name of the model.
-            confidence: Lowest score of a detection, or "auto": the score that the model suggests for each class.
+            confidence: Drop boxes with this score or a lower one. "auto" is the score that the model suggests for each class.
             iou: Overlap above which the worse of two boxes of one class is dropped.
             classes: Labels to detect; all if empty.
             max_detections: Largest number of detections.

@@ -12,7 +12,7 @@ class ServiceUnreachable(ClientError):
 
 
 class UnexpectedResponse(ClientError):
-    """The response comes from another program, such as a proxy."""
+    """The response is too long, a redirect, or from another program, such as a proxy."""
 
 
 class ServiceBusy(ClientError):

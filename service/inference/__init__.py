@@ -1,1 +1,1 @@
-"""Detection requests: the path of an image, the admission queue, and the threads of the network."""
+"""Detection requests: the stages of an image, the admission queue, and the threads of the network."""

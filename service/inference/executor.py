@@ -49,11 +49,11 @@ class InferenceExecutor:
 
     def __init__(
         self,
-        network: Callable[[Logits], Logits],
+        network: Callable[[Pixels], Logits],
         thread_pool: ThreadPoolExecutor,
         batching: BatchingOptions,
         *,
-        single_threaded: Callable[[Logits], Logits] | None = None,
+        single_threaded: Callable[[Pixels], Logits] | None = None,
         cores: int = 1,
         max_concurrency: int = 1,
     ) -> None:
@@ -128,7 +128,7 @@ class InferenceExecutor:
             self._changed.wait_for(lambda: len(self._waiting) >= size, self._batching.max_wait)
         return [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
 
-    def _compute(self, requests: Sequence[_Request], network: Callable[[Logits], Logits]) -> bool:
+    def _compute(self, requests: Sequence[_Request], network: Callable[[Pixels], Logits]) -> bool:
         """Run the network and set the outputs. If a batch of several images fails, return False without setting any output."""
         started = perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""The path of an image: bytes -> image -> placement -> pixels -> network -> logits -> grid, NMS -> detections.
+"""The stages of an image: bytes -> image -> placement -> pixels -> network -> logits -> grid, NMS -> detections.
 
 Decoding, resizing, post-processing and drawing run in worker threads (`image_job`), the network in the threads of its model
 (`executor`). The event loop only waits.
@@ -68,7 +68,7 @@ class InferencePipeline:
 
         Raises:
             ImageError: The bytes are not a readable image, or it needs too much memory.
-            Overloaded: The queue is full.
+            Overloaded: The queue or the memory budget is full, or a large image was not processed in time.
             DeadlineMissed: The deadline of the request has passed.
             ResponseTooLarge: The annotated images of the request exceed the byte limit.
         """

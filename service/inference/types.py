@@ -36,7 +36,7 @@ class InferenceResult:
     detections: Detections
     annotated: EncodedImage | None
     timing_ms: dict[str, float]  # milliseconds by stage, and "total"
-    annotated_scale: float = 1.0  # annotated pixels per image pixel; below 1 for an image above the limit of drawn pixels
+    annotated_scale: float = 1.0  # width of the annotated image / width of the image; below 1 for images above MAX_DRAWN_PIXELS
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ class LoadedModel:
 
     @cached_property
     def suggested_confidence(self) -> NDArray[np.float32]:
-        """The confidence threshold of each class (C,), as fine-tuning suggested it. Raises ModelFileError if the record is damaged."""
+        """The confidence threshold of each class (C,): the recorded one, or else the default. Raises ModelFileError."""
         return class_confidence(self.provenance, self.detector.spec.labels)
 
     @classmethod
@@ -99,8 +99,8 @@ def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: i
     """Estimate the bytes of a loaded model.
 
     Each call takes twice the largest activations of two consecutive layers. With parallel calls, the weights of a model of up to
-    MAX_SECOND_SESSION_BYTES count twice, because it has a second session. Estimate and measured growth of the process for one call, in
-    MiB: everyday 48 and 43, everyday-int8 26 and 26, YOLOv2 246 and 239.
+    MAX_SECOND_SESSION_BYTES count twice, because it has a second session. Estimate and measured growth of a process that already has a
+    model, for one call, in MiB: everyday 44 and 50, everyday-int8 29 and 20, YOLOv2 246 and 239.
 
     Args:
         spec: Spec of the model.

@@ -33,7 +33,7 @@ def release_in_background(model: "LoadedModel") -> None:
     """Free the engine in a separate thread when the last reference to the model is gone, and trim the heap.
 
     The last reference is usually held by a request. Freeing 200 MB in the event loop would block it for tens of milliseconds. Without
-    trimming, glibc keeps 120 MB after `everyday` has been freed.
+    trimming, glibc keeps about 25 MB after `everyday` has been freed.
     """
     weakref.finalize(model, _start_release, [model.detector]).atexit = False
 

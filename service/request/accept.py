@@ -10,7 +10,7 @@ def preferred_media_type(accept: str, offered: Sequence[MediaTypeT]) -> MediaTyp
     """Return the media type of `offered` that the Accept header prefers.
 
     The most specific range that matches a media type decides its weight. Ties go to the more specific match, then to the order of
-    `offered`. If no media type is acceptable, the first one is returned, as the RFC permits.
+    `offered`. If no media type is acceptable, one of them is returned, as the RFC permits.
     """
     ranges = list(_parse_ranges(accept))
     return max(offered, key=lambda media_type: _weight(media_type, ranges))

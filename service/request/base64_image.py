@@ -42,7 +42,7 @@ def decode_base64(text: Any) -> bytes:
 
 
 def _describe(value: Any) -> str:
-    """Return what a JSON value is instead of a string."""
+    """Describe a JSON value that is not a string, for an error message."""
     if isinstance(value, dict):
         return "a Node.js buffer. Send buffer.toString('base64')" if value.get("type") == "Buffer" else "an object"
     kinds = {list: "a list", bool: "a Boolean", int: "a number", float: "a number"}

@@ -1,6 +1,6 @@
 """JSON bodies: values are counted before they are parsed, then checked against a pydantic model.
 
-Twenty megabytes of `[],[],[]` would become a gigabyte of Python lists. So commas, brackets, quotes and colons are counted in the bytes
+Twenty megabytes of `[],[],[]` would become half a gigabyte of Python lists. So commas, brackets, quotes and colons are counted in the bytes
 first. Those inside strings count too, but base64 contains none. The parser itself stops at a depth of 200.
 """
 
@@ -20,7 +20,7 @@ from service.errors import BadJson
 from service.request.body_hints import starts_like_image
 
 MAX_VALUES = 2_000_000
-"""Numbers and lists in one body, at most 40 bytes of memory each. An image of 800 x 600 pixels has 1,920,000."""
+"""Numbers and lists in one body, at most about 60 bytes of memory each. An image of 800 x 600 pixels has 1,920,000."""
 MAX_LISTS = 600_000
 """Lists in one body. An image in the form of nested lists has one list for three numbers."""
 MAX_FIELDS = 10_000
@@ -67,7 +67,7 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
 
 @contextmanager
 def _paused_collector() -> Iterator[None]:
-    """Pause the garbage collector. It would visit all objects again and again while lists are parsed, for ten times the parser's time."""
+    """Pause the garbage collector. It would visit all objects repeatedly while lists are parsed, and take ten times the parser's time."""
     gc.disable()
     try:
         yield

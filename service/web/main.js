@@ -79,7 +79,7 @@ let shownModels = null; // the list of models and the choice, as the page shows 
 
 function showModels() {
   const { models, model } = state;
-  if (shownModels?.models === models && shownModels.model === model) return; // an open list of the browser stays open
+  if (shownModels?.models === models && shownModels.model === model) return; // a change would close an open drop-down list
   shownModels = { models, model };
   at("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
   at("model").value = model;

@@ -106,7 +106,7 @@ def test_classes_and_thresholds_select_detections(model):
     assert set(model.labels) >= {"cat", "dog"}
 
 
-def test_one_label_is_a_string(model):
+def test_one_label_may_be_a_string(model):
     assert len(model.detect(CAT, classes="dog")) == 0
     assert [detection.label for detection in model.detect(CAT, classes="cat")] == ["cat"]
 
@@ -159,7 +159,7 @@ def test_a_source_that_is_not_an_image_is_an_error(model, source, message):
 
 
 @pytest.mark.parametrize("confidence", ["high", "0.5", None])
-def test_a_confidence_that_is_no_number_is_an_error(model, confidence):
+def test_a_confidence_that_is_not_a_number_is_an_error(model, confidence):
     with pytest.raises(boxwright.BoxwrightError, match=f"must be a number from 0 to 1, or 'auto', got {confidence!r}"):
         model.detect(CAT, confidence=confidence)
 
@@ -194,7 +194,7 @@ def test_a_model_file_is_loaded_by_its_path(tiny_model, tmp_path):
     assert boxwright.load(tmp_path / "tiny.safetensors").labels == ("cat", "dog", "person")
 
 
-def test_importing_the_package_imports_no_dependency_and_detecting_no_tensorflow():
+def test_importing_the_package_imports_no_dependency_and_detecting_imports_no_tensorflow():
     script = f"""
 import sys, boxwright
 assert not {{"numpy", "PIL", "onnxruntime", "pydantic", "requests"}} & set(sys.modules)

@@ -31,7 +31,7 @@ from weights.formats.safetensors import save_model
 
 @pytest.fixture
 def log_lines(capsys, monkeypatch):
-    """Return a function (format) that configures the log and returns a function -> the lines since its last call."""
+    """Return a function (format) that configures the log. It returns a second function -> the log lines since its last call."""
     loggers = [logging.getLogger(name) for name in ("", *LOGGERS)]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
     logging.captureWarnings(False)

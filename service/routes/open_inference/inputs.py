@@ -105,7 +105,7 @@ def _split_elements(binary: memoryview) -> Iterator[bytes]:
 
 
 def _flatten(data: Any) -> Sequence[Any]:
-    """Flatten nested lists. A single value, such as base64, becomes a list of one. Deeper lists than a tensor has stay lists."""
+    """Flatten nested lists. A single value, such as base64, becomes a list of one. Lists nested deeper than MAX_RANK stay lists."""
     values = data if isinstance(data, list) else [data]
     for _ in range(MAX_RANK - 1):
         if not values or not all(isinstance(value, list) for value in values):

@@ -28,7 +28,7 @@ export function show(correction) {
 
 function showSuggestions(known) {
   const shown = [...at("known-labels").children].map(({ value }) => value);
-  if (shown.join("\n") === known.join("\n")) return; // an open list of the browser stays open
+  if (shown.join("\n") === known.join("\n")) return; // a change would close an open drop-down list
   at("known-labels").replaceChildren(...known.map((label) => element("option", { value: label })));
 }
 

@@ -180,7 +180,7 @@ def test_null_in_a_required_field_is_refused(http, field):
 
 
 @pytest.mark.parametrize("name", ["parameters.json", "outputs.json", "input.json"])
-def test_the_reported_requests_with_null_are_answered(http, shared, name):
+def test_the_requests_of_the_bug_report_about_null_are_answered(http, shared, name):
     body = (shared / "cases" / "23-kserve-json-null" / name).read_bytes()
     response = http.post(INFER, content=body, headers={"content-type": "application/json"})
     assert response.status_code == 200, response.text

@@ -131,7 +131,7 @@ def test_an_unknown_model_is_not_found(http, path):
 
 
 @pytest.mark.parametrize("version", ["", "/versions/1"])
-def test_predict_with_get_is_a_wrong_method_and_no_unknown_model(http, version):
+def test_predict_with_get_is_a_wrong_method_and_not_an_unknown_model(http, version):
     response = http.get(f"{URL}{version}:predict")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     assert "does not support GET" in response.json()["error"]
