@@ -57,7 +57,7 @@ class Detector:
         Args:
             image: (H, W, 3) uint8 RGB, or the result of `decode_image` with `min_side=self.min_decode_side`.
             score_threshold: Drop boxes at or below this score, 0..1: one number, or one for each class.
-            iou_threshold: Drop a box whose IoU with a better one of its class exceeds this, 0..1.
+            iou_threshold: Drop a box if its IoU with a better one of its class exceeds this, 0..1.
             class_ids: Return only these classes. None returns all.
             max_detections: Return at most this many boxes. None returns all.
 

@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         description="Maximum number of open connections. Above it, the connection that has been idle for longest is closed.",
     )
     trusted_proxies: StringList = Field(
-        default=[], description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto headers are used, or *."
+        default=[], description="Addresses or networks of proxies that may set X-Forwarded-For and X-Forwarded-Proto, or *."
     )
     keys_in_forms: bool = Field(
         default=True, description="Accept the API key of DeepStack clients in the form. false: only in a header, before the body is read."

@@ -58,7 +58,7 @@ def atomic_write_all(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
 
 
 class _OutputFile(io.FileIO):
-    """A temporary file whose write errors name the file that it will become."""
+    """A temporary file. Its write errors name the file that it will become."""
 
     def __init__(self, temporary: Path, path: Path) -> None:
         self._path = path

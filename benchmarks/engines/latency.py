@@ -81,7 +81,7 @@ def measure(names: list[str], network: str, threads: int, batch: int, rounds: in
 
 
 def _different_output(facts: dict[str, dict[str, Any]], ours: str) -> list[str]:
-    """Return the contenders whose sum of squared outputs differs from ours. The sum hardly depends on the order of a reorg."""
+    """Return the contenders with another sum of squared outputs than ours. The sum hardly depends on the order of a reorg."""
     energy = {name: each["squares"] for name, each in facts.items() if name in ADAPTERS and precision_of(name) == "float32"}
     if ours not in energy:  # all chosen contenders have reduced precision
         return []

@@ -113,14 +113,14 @@ def flat_image(form: str, side: int = 8000, *, end: int | None = None, **options
 
 
 def noise_jpeg() -> bytes:
-    """Return a small JPEG of noise at the lowest quality, whose annotated PNG is large."""
+    """Return a small JPEG of noise at the lowest quality. Its annotated PNG is large."""
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (4000, 4000), np.uint8)).save(file, "JPEG", quality=1)
     return file.getvalue()
 
 
 def tiff_with_large_tiles() -> bytes:
-    """Return a TIFF of one row whose tiles have two billion pixels each."""
+    """Return a TIFF of one row with tiles of two billion pixels each."""
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(bytes(2**20)) for _ in range(2000)) + packer.flush()
     entries = {256: 65535, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1, 284: 1, 322: 65520, 323: 32752, 324: 0, 325: len(pixels)}

@@ -25,7 +25,7 @@ class AnnotatedCopyWriter:
 
     def __init__(self, folder: Path, images: Iterable[Path]) -> None:
         self._folder = folder
-        self._taken = {image.resolve() for image in images}  # an input file is never overwritten, whatever its name is
+        self._taken = {image.resolve() for image in images}  # an input file of any name is never overwritten
 
     def write(self, image: Path, copy: EncodedImage) -> Path:
         """Write the copy of `image` and return its path. Raises OSError."""

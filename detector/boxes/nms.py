@@ -18,9 +18,9 @@ def suppress(
 
     Args:
         boxes: (N, 4) xyxy.
-        scores: (N, C), 0..1. A box is a candidate of each class whose score is above the threshold.
+        scores: (N, C), 0..1. A box is a candidate of each class with a score above the threshold.
         score_threshold: Drop candidates at or below this score: one number, or one for each class (C,).
-        iou_threshold: Drop a candidate whose IoU with a better one of its class exceeds this.
+        iou_threshold: Drop a candidate if its IoU with a better one of its class exceeds this.
         max_detections: Keep at most this many. None keeps all.
 
     Returns:

@@ -33,7 +33,7 @@ RACED_ENGINES = ("onnxruntime", "openvino")
 
 
 def installed_engines() -> tuple[str, ...]:
-    """Return the engines of RACED_ENGINES whose library is installed."""
+    """Return the engines of RACED_ENGINES that are installed."""
     return tuple(name for name in RACED_ENGINES if find_spec(name) is not None)
 
 

@@ -87,7 +87,7 @@ def decode_image(image_bytes: bytes, min_side: int | None = None, *, max_pixels:
     Args:
         image_bytes: The content of the file.
         min_side: Minimum length in pixels of each side of a JPEG decoded at reduced scale. None decodes at full scale.
-        max_pixels: Refuse images whose full size is larger.
+        max_pixels: Refuse images that are larger at full size.
     """
     return decode_file(read_headers(image_bytes, max_pixels=max_pixels), min_side)
 
@@ -104,7 +104,7 @@ def read_headers(image_bytes: bytes, *, max_pixels: int = MAX_PIXELS) -> ImageFi
 
 
 def decode_file(file: ImageFile, min_side: int | None = None) -> DecodedImage:
-    """Decode a file whose headers have been read. See `decode_image` for `min_side`. Raises NotAnImage, DamagedImage."""
+    """Decode a file after `read_headers`. See `decode_image` for `min_side`. Raises NotAnImage, DamagedImage."""
     try:
         decoded = _decode(file, min_side)
         _check_mode(decoded)
@@ -170,7 +170,7 @@ def _load(file: ImageFile, min_side: int | None) -> Image.Image:
 
 
 def _may_lack_pixels(image: Image.Image, full_height: int) -> bool:
-    """Return whether the end of a JPEG looks like that of a truncated file, whose last blocks have a single colour.
+    """Return whether the end of a JPEG looks like that of a truncated file: its last blocks have a single colour.
 
     Uniform backgrounds, most of them black or white, look the same. Therefore a black or white corner counts only if its whole row of
     blocks has a single colour.

@@ -17,7 +17,7 @@ CUBIC_A = -0.75  # Coefficient of the cubic convolution (Keys 1981), as in OpenC
 
 
 def resize_antialiased(image: ResizeInput, output: ResizeOutput) -> None:
-    """Resize with Pillow's bilinear filter, whose window grows with the reduction."""
+    """Resize with Pillow's bilinear filter. Its window grows with the reduction."""
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     height, width = output.shape[:2]
     output[...] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))

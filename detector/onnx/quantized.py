@@ -78,7 +78,7 @@ class _GraphRewriter:
             self.copy(node)
 
     def copy(self, node: onnx.NodeProto, sources: list[str] | None = None) -> None:
-        """Add a copy of a node whose inputs are dequantized tensors where they exist."""
+        """Add a copy of a node. Its inputs are dequantized tensors where they exist."""
         copied = onnx.NodeProto()
         copied.CopyFrom(node)
         copied.input[:] = sources or [f"{source}/dequantized" if source in self.pairs else source for source in node.input]

@@ -80,7 +80,7 @@ class AdmissionLimits:
 
 
 class RequestLimitsMiddleware:
-    """Enforces the limits of a body, cancels requests whose client disconnects, and answers unexpected errors."""
+    """Enforces the limits of a body, cancels requests when the client disconnects, and answers unexpected errors."""
 
     def __init__(self, app: ASGIApp, limits: AdmissionLimits) -> None:
         self.app = app

@@ -32,7 +32,7 @@ def version_statuses(registry: Registry, name: str) -> list[VersionStatus]:
 
 
 def require_statuses(registry: Registry, name: str, version: str | None = None) -> list[VersionStatus]:
-    """Return the status of all versions of a model, or of one of them. Raises UnknownModel if there is none."""
+    """Return the status of all versions of a model, or of one of them. Raises UnknownModel."""
     statuses = [status for status in version_statuses(registry, name) if version in (None, status.version)]
     return statuses or [VersionStatus(registry.get(name, version).version, "AVAILABLE")]  # `get` raises UnknownModel
 

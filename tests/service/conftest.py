@@ -217,7 +217,7 @@ def make_recording_app(tiny_model, recording_engine):
 
 @pytest.fixture(scope="session")
 def another_model(tiny_model, random_arrays):
-    """A model whose labels and boxes differ from those of the tiny model."""
+    """A model with other labels and boxes than the tiny model."""
     labels = ("apple", "pear", "plum", "quince")
     network = (*tiny_model.spec.network[:-1], replace(tiny_model.spec.network[-1], filters=2 * (5 + len(labels))))
     return Model(

@@ -115,7 +115,7 @@ def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
 
 
 def _find_ignoring_case(folder: Path, name: str, filename: str) -> Path | None:
-    """Return the image with the stem of the name, or else the only image whose stem differs from it, or from `filename`, in case only."""
+    """Return the image with the stem of the name, or the only one with this stem, or the stem of `filename`, in another case."""
     parents = [folder / place / PurePosixPath(name).parent for place in IMAGE_FOLDERS]
     images = [path for parent in parents if parent.is_dir() for path in sorted(parent.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
     stem, file = PurePosixPath(name).name, _last_part(filename)

@@ -1,7 +1,7 @@
 """Transform coding of a layer's output: principal components of the channels, rounded to 8 bits and compressed.
 
 All components are rounded with the same step, as usual in transform coding. Components with little variance become zeros, which need almost
-no space. A component whose range exceeds 8 bits has a larger step.
+no space. A component with a range of more than 8 bits has a larger step.
 """
 
 import lzma

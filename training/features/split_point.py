@@ -9,7 +9,7 @@ POINTWISE_ACTIVATIONS = ("linear", "leaky", "relu", "relu6")  # Activations that
 
 
 def feature_layers(network: Network, frozen: frozenset[str]) -> tuple[str, ...]:
-    """Return the layers of the frozen part whose outputs the trained part reads.
+    """Return the layers of the frozen part that are inputs of the trained part.
 
     The trained part begins at the first convolution that is not frozen. There are several such layers if the trained part also reads
     earlier layers by name, as the passthrough does.

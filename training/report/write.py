@@ -108,7 +108,7 @@ def _layers(record: RunRecord) -> dict[str, Any]:
 
 
 def _results(record: RunRecord, events: Events) -> tuple[Results | None, str]:
-    """Return the results and "", or None and the reason why there are none."""
+    """Return the results and "", or None and the reason."""
     if not (record.folder.path / "best.safetensors").is_file():
         return None, "There is no best.safetensors: the run has not completed a validation."
     try:

@@ -14,7 +14,7 @@ from detector.network.layers import Activation, Conv, Shortcut
 from detector.network.spec import Model, ModelSpec
 from training.run.trainer import StepResult
 
-WINDOW = 50  # Number of recent steps whose median ratio is examined.
+WINDOW = 50  # Number of recent steps. The median of their ratios is examined.
 VANISHING, EXPLODING = 1e-7, 10.0
 """Limits of gradient norm / weight norm. A layer does not learn below the first, and diverges above the second."""
 MAX_FLAT_SHARE = 0.5  # A larger share of dead or saturated channels in a layer causes a warning.

@@ -166,7 +166,7 @@ class Trainer:
             logits = [self.networks.logits(network, part[0], training=True) for network, part in zip(networks, parts, strict=True)]
             by_part = [self.loss(each, part[1], number * batch, divisor) for each, part in zip(logits, parts, strict=True)]
             terms = {name: tf.add_n([each[name] for each in by_part]) for name in by_part[0]}
-            if initial:  # has a divisor of its own, so that its weight does not depend on the number of objects in the new images
+            if initial:  # has another divisor, so that its weight does not depend on the number of objects in the new images
                 distilled = self._distillation(initial, parts, logits)
                 terms["distillation"] = self.config.distillation * distilled / self.loss.divisor(remembered, objects[-1])
             if self.config.l2:

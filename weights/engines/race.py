@@ -113,7 +113,7 @@ def race_and_store(choices: Sequence[Choice]) -> Choice | None:
     path = _winner_path(choices)
     try:
         disk_cache.make_private_folder(path.parent)
-        _store(path, {})  # a race whose winner cannot be stored would be repeated at every start
+        _store(path, {})  # if the winner cannot be stored, the race would be repeated at every start
     except OSError as error:
         logger.warning("the engines are not raced, because the winner cannot be stored: %s", error)
         return None

@@ -1,4 +1,4 @@
-"""An image file whose headers have been read, and the limits that every format shares."""
+"""An image file with its headers, and the limits that every format shares."""
 
 from dataclasses import dataclass
 from math import ceil

@@ -31,7 +31,7 @@ _SUPPORTED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, Hu
 
 _FILLER = bytes(1 + byte * 97 % 254 for byte in range(64))  # no 0x00 or 0xff, which are special
 _ENDINGS = (_FILLER + _END, bytes(255 - byte for byte in _FILLER) + _END)
-"""Two endings whose first bits differ: entropy-coded data that lacks a bit decodes differently with each of them."""
+"""Two endings with different first bits: entropy-coded data that lacks a bit decodes differently with each of them."""
 
 
 @dataclass

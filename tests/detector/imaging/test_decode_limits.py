@@ -84,7 +84,7 @@ def overlapping_strips(count, lengths_tag):
 
 
 def overlapping_tiles(count):
-    """Build tiles whose lengths are in the tag for strips, which libtiff accepts."""
+    """Build tiles with their lengths in the tag for strips, which libtiff accepts."""
     data = bytearray(tiled_tiff((16 * count, 16), (16, 16), 1, b"\x80" * (count + MB), range(count), [MB] * count, compression=32773))
     at = data.index(struct.pack("<HH", 325, 4))
     entry = struct.pack("<H", 279) + data[at + 2 : at + 12]
@@ -102,7 +102,7 @@ def strips_with_segments(count, segments):
 
 
 def uncompressed_strips(count):
-    """Build a TIFF whose strips of 600 bytes overlap, although their lengths do not."""
+    """Build a TIFF with overlapping strips of 600 bytes."""
     entries = {256: (4, [600]), 257: (4, [count]), 258: (3, [8]), 259: (3, [1]), 262: (3, [1]), 277: (3, [1]), 278: (4, [1])}
     offsets = [("payload", index) for index in range(count)]
     return tiff(entries | {273: (4, offsets), 279: (4, [60] * count)}, bytes(60 * count))

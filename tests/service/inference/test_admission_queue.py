@@ -209,7 +209,7 @@ def test_service_time_does_not_include_pauses():
 
 
 class ManualClock(asyncio.SelectorEventLoop):
-    """An event loop whose time moves only when the test moves it."""
+    """An event loop. Only the test moves its time."""
 
     seconds = 0.0
 

@@ -1,4 +1,4 @@
-"""Boxes of images whose EXIF orientation is not upright."""
+"""Boxes of images with an EXIF orientation that is not upright."""
 
 import io
 

@@ -46,7 +46,7 @@ def coloured(tmp_path_factory):
 
 
 def top_label_accuracy(model, data):
-    """Return the share of images whose most confident detection has the right label."""
+    """Return the share of images with the right label at the most confident detection."""
     evaluation = evaluate_detector(Detector(model.spec, load_engine(model)), read_set(data, "val"))
     pairs = zip(evaluation.detections, evaluation.truths, strict=True)
     return np.mean([len(detections) > 0 and detections.class_ids[0] == truth.class_ids[0] for detections, truth in pairs])

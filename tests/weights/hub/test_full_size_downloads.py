@@ -134,7 +134,7 @@ def test_a_terminal_shows_size_rate_and_remaining_time_and_stdout_stays_clean(ho
 
 @pytest.fixture
 def malicious_entry(web_server, random_arrays, tmp_path):
-    """A tensornets entry whose file on our server has the right size, but a payload instead of its last array."""
+    """A tensornets entry. Its file on our server has the right size, but a payload instead of its last array."""
     entry = entry_of("tensornets-darknet19")
     arrays = random_arrays(spec_of(entry).network, 1)
     arrays[next(reversed(arrays))] = Payload(tmp_path / "ran")

@@ -113,7 +113,7 @@ def test_usual_spellings_turn_offline_mode_on_and_off(value: str | None, expecte
 
 @pytest.fixture
 def https_server(web_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The base address of an https server whose certificate is trusted in this test."""
+    """The base address of an https server. This test trusts its certificate."""
     if which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

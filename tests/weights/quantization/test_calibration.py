@@ -1,4 +1,4 @@
-"""Calibration and kernel rounding on a network whose results are known."""
+"""Calibration and kernel rounding on a network with known results."""
 
 from dataclasses import replace
 

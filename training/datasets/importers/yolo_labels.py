@@ -39,7 +39,7 @@ class LabelProblems:
     errors: list[str] = field(default_factory=list)
     clipped: int = 0  # objects that extended beyond the image
     polygons: int = 0  # polygons that became boxes
-    poses: int = 0  # boxes whose key points are omitted
+    poses: int = 0  # boxes without their key points
 
     def raise_errors(self) -> None:
         """Raise DatasetError with the first errors and their number, if there are any."""

@@ -128,7 +128,7 @@ def _in_image_folder(path: PurePosixPath) -> bool:
 
 
 def folder_key(folder: PurePosixPath) -> tuple[str, ...]:
-    """Return a key that is equal for paths whose parts have equal `name_key`s."""
+    """Return a key that is equal for two paths if their parts have equal `name_key`s."""
     return tuple(name_key(part) for part in folder.parts)
 
 

@@ -5,7 +5,7 @@
 | pixel * scale + offset | a 1x1 convolution before the first layer |
 | padding (a, b), a < b | a kernel larger by b - a, with zeros in its first rows and columns |
 | relu6(x) | (leaky(x) - leaky(x - 6) - 0.6) / 0.9: one convolution with each filter twice, and a second one that combines each pair |
-| space-to-depth | a strided convolution whose kernel picks single pixels |
+| space-to-depth | a strided convolution with a kernel that picks single pixels |
 
 A replacement has the name of the layer that it replaces, so references stay valid.
 """
