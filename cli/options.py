@@ -34,7 +34,7 @@ PrecisionOption = Annotated[
     PrecisionName | None,
     typer.Option(
         "--precision",
-        help="Compute in this precision; auto is the fastest that loses at most half a point of AP. [dim]\\[default: auto][/dim]",
+        help="Compute in this precision; auto is the fastest that loses at most half a point of AP50. [dim]\\[default: auto][/dim]",
         rich_help_panel="Model",
     ),
 ]

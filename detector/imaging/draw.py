@@ -33,7 +33,7 @@ class DrawnImage:
     """An annotated image and its scale."""
 
     image: Image.Image
-    scale: float  # drawn pixels per image pixel; 1.0 is full size
+    scale: float  # width of the drawing / width of the image
 
 
 def drawn_size(width: int, height: int, max_pixels: int = MAX_DRAWN_PIXELS) -> tuple[int, int]:

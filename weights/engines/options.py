@@ -20,7 +20,7 @@ class EngineOptions:
     """ "auto" is the engine that starts fastest. After `weights.engines.race`, a service uses the winner."""
     device: Device = "auto"
     precision: PrecisionChoice | None = None
-    """ "auto" is the fastest precision that loses at most half a point of AP. None is that of the model file."""
+    """ "auto" is the fastest precision that loses at most half a point of AP50. None is that of the model file."""
     input_size: int | None = None  # Side of the network's input in pixels. None is that of the model file.
 
     def __post_init__(self) -> None:

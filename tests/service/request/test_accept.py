@@ -20,6 +20,7 @@ from service.request.accept import preferred_media_type
         ("image/jpeg;q=0.5, image/png;q=0.4", "image/jpeg"),
         ("image/jpeg;q=0.4, image/png;q=0.5", "image/png"),
         ("image/jpeg;q=0, */*", "image/png"),
+        ("image/png;q=0", "image/jpeg"),
         ("image/*;q=0.2, image/png;q=0.1", "image/jpeg"),
         ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", "image/png"),
         ("image/png;q=much", "image/jpeg"),
