@@ -109,7 +109,11 @@ def _add_gauges(metrics: ServiceMetrics, limits: AdmissionLimits, inference: Inf
         "Estimated seconds between two finished images while the service is busy.",
         lambda: inference.queue.service_time.seconds,
     )
-    metrics.add_gauge("boxwright_body_bytes", "Bytes of request bodies and annotated images in memory.", lambda: limits.body_bytes)
+    metrics.add_gauge(
+        "boxwright_body_bytes",
+        "Bytes of request bodies and annotated images in memory, without those of max_unauthenticated_bytes.",
+        lambda: limits.body_bytes,
+    )
 
 
 def _complete_openapi(app: FastAPI) -> None:

@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     )
     engine: EngineKind = Field(
         default="auto",
-        description="Engine that computes the network. auto is the fastest installed one, as measured after the first start.",
+        description="Engine that computes the network. auto is the fastest installed one, as measured after the first start. "
+        "For a model folder and under Ray, auto is onnxruntime.",
     )
     device: Device = Field(
         default="auto", description="Device that computes the network. auto is CUDA if onnxruntime has it, else the CPU."
@@ -77,7 +78,8 @@ class Settings(BaseSettings):
     max_unauthenticated_bytes: int = Field(
         default=64 * 1024**2,
         ge=1,
-        description="Maximum size of all bodies of requests whose API key is in the form or missing, in bytes, else 503.",
+        description="Maximum size of all bodies of requests whose API key is in the form or missing, in bytes, else 503. "
+        "max_waiting_bytes does not include them.",
     )
     max_response_bytes: int = Field(
         default=64 * 1024**2, ge=1, description="Maximum size of the annotated images in one response, in bytes, else 413."

@@ -31,7 +31,7 @@ def check_host(host: str) -> str:
 
 
 class OriginPolicy:
-    """A FastAPI dependency that raises ForbiddenOrigin for foreign host names and for requests from pages of other sites."""
+    """A FastAPI dependency that raises ForbiddenOrigin for foreign host names and for requests from pages of other origins."""
 
     def __init__(self, listen_host: str, allowed_hosts: list[str], cors_origins: list[str]) -> None:
         self._any_host = ANY in allowed_hosts or (not allowed_hosts and not _is_loopback(listen_host))
@@ -46,12 +46,12 @@ class OriginPolicy:
                 f"The host name {_name(host)[:80]!r} is not allowed. Use an IP address, or ask the operator to add it to "
                 "BOXWRIGHT_ALLOWED_HOSTS."
             )
-        if request.method != "GET" and not self._is_same_site(request, host):
+        if request.method != "GET" and not self._is_allowed_origin(request, host):
             raise ForbiddenOrigin(
                 "Web pages of other origins may not call this service. The operator can allow an origin with BOXWRIGHT_CORS_ORIGINS."
             )
 
-    def _is_same_site(self, request: Request, host: str) -> bool:
+    def _is_allowed_origin(self, request: Request, host: str) -> bool:
         """Decide by Sec-Fetch-Site, which pages cannot forge, or by Origin and Host if a browser does not send it (plain HTTP)."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
         if site in ("same-origin", "none") or origin in self._origins or ANY in self._origins:

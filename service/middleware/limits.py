@@ -38,8 +38,8 @@ class AdmissionLimits:
     settings: Settings
     queue: AdmissionQueue
     metrics: ServiceMetrics
-    body_bytes: int = 0  # of all bodies and annotated images in memory
-    unauthenticated_bytes: int = 0  # of the bodies without an API key
+    body_bytes: int = 0  # of bodies and annotated images in memory, without `unauthenticated_bytes`
+    unauthenticated_bytes: int = 0  # of bodies in memory whose API key is in the form or missing
 
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""

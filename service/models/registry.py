@@ -23,7 +23,7 @@ class RejectedVersion:
 
 
 class Registry:
-    """The served models. One thread changes it and any thread reads it; each change is atomic."""
+    """The served models. One thread changes the registry and any thread reads it; each change is atomic."""
 
     def __init__(self, models: Sequence[LoadedModel] = (), *, default: str | None = None) -> None:
         """Create a registry.

@@ -38,7 +38,9 @@ class ServiceMetrics:
         )
         self.batch_size = Histogram("boxwright_batch_size", "Images per call of the network.", buckets=BATCH_BUCKETS, registry=registry)
         self.rejected = Counter("boxwright_rejected", "Requests refused because a limit was reached.", ["reason"], registry=registry)
-        self.deadline_missed = Counter("boxwright_deadline_missed", "Images that missed their deadline.", registry=registry)
+        self.deadline_missed = Counter(
+            "boxwright_deadline_missed", "Images that missed their deadline. Large images count as rejected instead.", registry=registry
+        )
         self.disconnected = Counter("boxwright_disconnected", "Requests whose client disconnected.", registry=registry)
         self.slow_bodies = Counter("boxwright_slow_bodies", "Requests whose body took too long to arrive.", registry=registry)
         self.detections = Counter("boxwright_detections", "Objects detected.", ["model", "label"], registry=registry)

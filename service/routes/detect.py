@@ -17,7 +17,7 @@ from service.inference.types import InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
 from service.request.accept import preferred_media_type
 from service.request.base64_image import EXAMPLE_IMAGE
-from service.request.images import IMAGE_FIELD, MAX_REQUEST_IMAGES, UploadedImages, read_images
+from service.request.images import IMAGE_FIELD, MAX_REQUEST_IMAGES, read_images
 from service.routes.dependencies import InferenceDep, RegistryDep, admit_images, reject_repeated_params
 from service.schemas.detections import (
     EXAMPLE_FAILURE,
@@ -92,7 +92,7 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()], regis
     options = _options(query, model, ", ".join(request.headers.getlist("accept")))
     images = await read_images(request)
     if images.is_batch:
-        _check_batch_format(query, images)
+        _check_batch_format(query)
         return await _respond(query, _batch_response, await detect_each(inference, images.files, model, options), model)
     result = await inference.detect(images.files[0], model, options)
     if query.format == "image" and result.annotated:
@@ -118,9 +118,9 @@ def _options(query: DetectQuery, model: LoadedModel, accept: str) -> InferenceOp
     )
 
 
-def _check_batch_format(query: DetectQuery, images: UploadedImages) -> None:
+def _check_batch_format(query: DetectQuery) -> None:
     if query.format == "image":
-        message = f"'image' cannot show the boxes of {len(images.files)} images; use format=both"
+        message = "'image' is only for one image, not for a list of images; use format=both"
         raise RequestValidationError([{"type": "batch", "loc": ("query", "format"), "msg": message}])
 
 

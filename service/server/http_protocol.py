@@ -1,7 +1,7 @@
 """HTTP/1.1 with limits that uvicorn lacks.
 
-It limits the size and duration of a request's head, the time for sending a response, the number of connections, and the number of
-pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
+It limits the size and duration of a request's head, and the time for sending a response. It also limits the number of connections and
+of pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
 
 The class extends uvicorn's httptools protocol and uses none of its private attributes. tests/service/server/test_http_protocol.py checks
 that uvicorn still has the methods and attributes that the class overrides and reads.

@@ -122,7 +122,7 @@ async def other_method(method: str) -> None:
 @router.get("/{model}:predict", include_in_schema=False)
 @router.get("/{model}/versions/{version}:predict", include_in_schema=False)
 async def get_predict() -> None:
-    """Refuse GET, which would otherwise look like the state of a model with ":predict" in its name."""
+    """Refuse GET. Otherwise the path would match the endpoint for the state of a model named "NAME:predict"."""
     raise HTTPException(405, headers={"Allow": "POST"})
 
 

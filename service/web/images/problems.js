@@ -13,7 +13,7 @@ const EXPLANATIONS = new Map([
 /**
  * Return {title, detail, answer} for a Problem.
  *
- * file: the image that the problem belongs to, or null. Its name is then in the title.
+ * file: the image that the problem belongs to, or null. If there is one, its name is in the title.
  * answer: the message of the service, or "" if `detail` has it.
  */
 export function explain(problem, file) {

@@ -1,4 +1,4 @@
-"""Host and origin checks against DNS rebinding and cross-site requests."""
+"""Host and origin checks against DNS rebinding and cross-origin requests."""
 
 from functools import cache
 
@@ -85,7 +85,7 @@ def test_a_foreign_host_is_refused_by_every_protocol_before_the_key_is_checked(s
     ],
     ids=str,
 )
-def test_posts_from_pages_of_other_sites_are_refused(send_request, tiny_app, make_image_bytes, headers, allowed):
+def test_posts_from_pages_of_other_origins_are_refused(send_request, tiny_app, make_image_bytes, headers, allowed):
     assert send_request(tiny_app, "POST", "/detect", content=make_image_bytes(), headers=headers).status_code == (200 if allowed else 403)
     assert send_request(tiny_app, "GET", "/models", headers=headers).status_code == 200
 
