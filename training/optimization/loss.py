@@ -110,7 +110,7 @@ class Loss:
 
 
 def best_match(boxes: Any, truth: Any) -> tuple[Any, Any]:
-    """Return the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4), and that box's index; both (N, G, G, A).
+    """Return, for boxes (N, G, G, A, 4), the highest IoU with the ground truth (N, M, 4) and the index of that truth; both (N, G, G, A).
 
     Empty boxes pad the ground truth of each image to M, the maximum of the whole data set. Padding that all images of the batch share is
     removed, because the IoU of all pairs is the largest tensor of the loss.
