@@ -92,8 +92,9 @@ class Loss:
     def _log_frequencies(self) -> Any:
         """(5 + C,) Logarithm of the ratio of each label's frequency in training batches to that in practice.
 
-        The class loss adds them to the logits, so that the network learns lower scores of rare labels (logit adjustment: Menon et al.,
-        arXiv 2007.07314, equation 10).
+        The class loss adds them to the logits, so that the network learns lower scores of rare labels.
+
+        Source: logit adjustment, Menon et al., arXiv 2007.07314, equation 10.
         """
         frequency = [self.config.rarity if label in self.rare_labels else 1.0 for label in self.spec.labels]
         return np.log(np.array([1.0] * 5 + frequency, np.float32))
