@@ -82,7 +82,9 @@ class Config(BaseModel):
     )
     head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
     freeze: str = Field(
-        "backbone", description="Layers that are not trained at first: none, backbone, all-but-head, or a layer with all layers before it."
+        "backbone",
+        description="Layers that are not trained at first: none, backbone, all-but-head (all but the output layer), "
+        "or a layer with all layers before it.",
     )
     unfreeze_at: float | None = Field(
         None,
@@ -159,7 +161,7 @@ class Config(BaseModel):
         description="Predictions above this IoU with any ground-truth box are not penalised as background; modern: they learn its class.",
     )
     prior_photos: int = Field(
-        12_800, ge=0, description="darknet: number of images during which all boxes are also pulled towards their anchors."
+        12_800, ge=0, description="darknet: number of images during which predictions without an object are pulled towards their anchors."
     )
     l2: float = Field(0.0, ge=0, description="Add half of this times the squared kernels to the loss.")
 
@@ -168,7 +170,9 @@ class Config(BaseModel):
         "adamw", description="Keras optimizer."
     )
     learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
-    head_rate: float = Field(1.0, ge=0, le=10, description="Multiply the learning rate of the head, except its new outputs, by this.")
+    head_rate: float = Field(
+        1.0, ge=0, le=10, description="Multiply the learning rate of the head, except layers with new outputs, by this."
+    )
     backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")

@@ -15,7 +15,8 @@ from training.errors import DatasetError
 
 BOX_TOLERANCE = 1e-3  # Image pixels. Boxes that differ by less are equal.
 MIN_BOX_SIDE = 1.0
-"""Image pixels. A smaller box is an accidental click: with xmin 5 and xmax 5 it is one pixel in VOC, and empty in 0-based tools."""
+"""Image pixels. A box of at most this width or height is an accidental click. With xmin 5 and xmax 5, for example, it has one pixel in
+VOC, and none in 0-based tools."""
 
 BoxProblem = Literal["reversed", "empty", "outside of the image"]
 

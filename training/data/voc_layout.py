@@ -115,7 +115,10 @@ def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
 
 
 def _find_ignoring_case(folder: Path, name: str, filename: str) -> Path | None:
-    """Return the image with the stem of the name, or the only one with this stem, or the stem of `filename`, in another case."""
+    """Return the image with the name's stem. Without one, ignore case and try the name's stem, then that of `filename`.
+
+    If case is ignored, only a single match counts.
+    """
     parents = [folder / place / PurePosixPath(name).parent for place in IMAGE_FOLDERS]
     images = [path for parent in parents if parent.is_dir() for path in sorted(parent.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
     stem, file = PurePosixPath(name).name, _last_part(filename)

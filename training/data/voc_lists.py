@@ -70,7 +70,7 @@ def _text_files(folder: Path, place: PurePosixPath) -> dict[str, Path]:
 
 
 def _is_list(folder: Path, name: str, path: Path) -> bool:
-    """Return whether a text file in ImageSets/Main is a list: it has the name of a set, or one of its first lines names an annotation."""
+    """Return whether a text file in ImageSets/Main is a list. It has the name of a set, or one of its first lines names an annotation."""
     return set_of_name(name) is not None or _names_annotations(folder, path)
 
 

@@ -24,7 +24,7 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "rotated": ("warning", "rotated box: the upright rectangle around it is used"),
     "no-size": ("warning", "no size in the XML"),
     "orientation": ("warning", "image stored rotated; boxes are taken as upright"),
-    "no-box": ("warning", "image without a box"),
+    "no-box": ("warning", "image without a usable box"),
     "similar-label": ("warning", "labels that differ by one letter"),
     "labelled-label": ("warning", "labelled.json has a label that no box has"),
     "same-box": ("warning", "box annotated twice"),

@@ -66,7 +66,7 @@ def inspect_sample(folder: Path, name: str) -> Inspection:
     boxes, usable, box_findings = _correct_boxes(annotation, frame)
     findings += box_findings
     if not usable.any():
-        findings.append(Finding("no-box", name, f"{path.name} has no box."))
+        findings.append(Finding("no-box", name, f"{path.name} has no usable box."))
     return Inspection(
         name, tuple(findings), InspectedSample(annotation, path, hashlib.sha256(data).digest(), (width, height), boxes, usable)
     )

@@ -35,7 +35,7 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
     """Assign about the fraction `val` of the images, and of each label's boxes, to val. The result depends only on the arguments.
 
     Start with a random split. Move the image that lowers the error most to the other set, and repeat until no move lowers it. The error is
-    the sum of the squares of (fraction in val - `val`), over images and over the boxes of each label, so rare labels count as much as
+    the sum of the squares of (fraction in val - `val`), over images and over the boxes of each label. So rare labels count as much as
     frequent ones. Identical image files stay together.
 
     Raises SettingError if `val` is not between 0 and 1, and DatasetError if a set would be empty.

@@ -50,7 +50,7 @@ def coco_ap(detections: Sequence[Detections], truths: Sequence[ImageTruth], clas
 
 
 def _ignore_difficult(evaluation: Any) -> None:
-    """Make pycocotools ignore difficult boxes. No public option does that: it ignores crowds, but defines their IoU differently."""
+    """Make pycocotools ignore difficult boxes. It has no public option for that: it ignores crowds, but defines their IoU differently."""
     prepare = evaluation._prepare
 
     def prepare_and_mark() -> None:

@@ -1,7 +1,7 @@
 """Average precision as defined by the PASCAL VOC challenges (Everingham et al., IJCV 2010; devkit VOCevaldet.m).
 
-A detection is correct if its IoU with a ground-truth box of its class reaches the threshold and no better detection has been matched to
-that box. Boxes marked difficult, and detections of them, are ignored.
+Each detection, best score first, is compared with the ground-truth box of its class that it overlaps most. It is correct if the IoU reaches
+the threshold and no better detection has been matched to that box. Boxes marked difficult, and detections of them, are ignored.
 """
 
 from collections.abc import Sequence

