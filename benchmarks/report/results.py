@@ -9,7 +9,7 @@ from typing import Any
 Line = dict[str, Any]
 """One benchmark's JSON line."""
 PACKAGES = ("onnxruntime", "openvino", "tensorflow", "opencv-python-headless", "ai-edge-litert", "ncnn", "tensornets")
-"""Packages. Their versions appear below a table."""
+"""Packages that the sentence below a table lists with their versions."""
 
 
 class BenchmarkResults:

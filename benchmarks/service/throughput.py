@@ -2,8 +2,8 @@
 
 python -m benchmarks.service.throughput [--model everyday] [--clients 32] [--seconds 4] [--rounds 3]
 
-Each round measures three cases: one client that sends images in sequence; all clients at once; and the engine alone, called in this
-process with the same preprocessed image. `benchmarks.engines.latency --batch` measures batches in other libraries.
+Each round measures three cases: one client that sends images in sequence, all clients at once, and the engine alone. The engine is
+called in this process with the same preprocessed image. `benchmarks.engines.latency --batch` measures batches in other libraries.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 python -m benchmarks.training.kills [--data DIR] [--kills 10] [--seed 0]
 
 Two runs train a narrow Darknet19 on the same images with the same options. The first is never interrupted. The second gets SIGKILL
-after a random number of steps plus a random fraction of a step: while it reads, computes, validates or writes a checkpoint.
+after a random number of steps plus a random fraction of a step. So it is killed while it reads, computes, validates or writes a checkpoint.
 Then all weights, optimizer slots, moving averages and both model files are compared bit for bit.
 DIR is a VOC-style data set with the sets train and val. Without it, images of rectangles are generated.
 """

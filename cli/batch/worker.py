@@ -12,7 +12,7 @@ import numpy as np
 
 from cli.batch.manifest import Manifest
 from cli.batch.parquet import BatchRow, chunk_path, path_text, write_chunk
-from cli.detect.inputs import read_image_bytes
+from cli.detect.inputs import read_input
 from detector.detector import Detector
 from detector.errors import ImageError
 from detector.imaging.image import decode_image
@@ -71,7 +71,7 @@ class BatchWorker:
     def _detect(self, image: Path) -> BatchRow:
         """Detect objects exactly as the service does. Raises OSError, ImageError."""
         task, detector = self._manifest.task, self._detector
-        reduced = decode_image(read_image_bytes(Path(task.folder) / image), detector.min_decode_side)
+        reduced = decode_image(read_input(Path(task.folder) / image), detector.min_decode_side)
         prepared = detector.preprocess(reduced)
         logits = detector.forward(prepared.pixels[None])[0]
         found = detector.postprocess(logits, prepared, score_threshold=task.confidence, iou_threshold=task.iou, class_ids=self._class_ids)

@@ -79,7 +79,7 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
     from training.datasets.repair import repair_dataset
 
     copy = repair_dataset(check, out)
-    changed, left_out = count_of(copy.rewritten, "annotation"), count_of(copy.left_out, "name")
+    changed, left_out = count_of(copy.rewritten, "annotation"), count_of(copy.left_out, "image")
     return f"{out}: {count_of(copy.images, 'image')}, {changed} changed, {left_out} left out."
 
 

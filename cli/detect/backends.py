@@ -7,7 +7,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cli.checks import match_labels
-from cli.detect.inputs import read_image_bytes
+from cli.detect.inputs import read_input
 from cli.output.progress import load_named_engine
 from detector.detector import Detector, ScoreThreshold
 from detector.errors import UnknownModel
@@ -97,7 +97,7 @@ class LocalBackend:
 
     def detect(self, path: Path) -> DetectionResult:
         """See `DetectionBackend.detect`."""
-        image_bytes = read_image_bytes(path)
+        image_bytes = read_input(path)
         reduced = decode_image(image_bytes, self.detector.min_decode_side)
         options, labels = self.options, self.detector.spec.labels
         found = self.detector.detect(reduced, score_threshold=self.score_threshold, iou_threshold=options.iou, class_ids=self.class_ids)
@@ -127,7 +127,7 @@ class ServerBackend:
         """See `DetectionBackend.detect`."""
         options = self.options
         response = self.client.detect(
-            read_image_bytes(path),
+            read_input(path),
             model=self.model,
             confidence="auto" if options.confidence is None else options.confidence,
             iou=options.iou,

@@ -28,8 +28,8 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
         lists: Read NAME.txt as a list of paths, relative to the current folder.
 
     Returns:
-        The files, and a message for each argument that matches none, each folder that cannot be read, and each folder with images of
-        formats that cannot be decoded.
+        The files, and messages. There is a message for each argument that matches no file, each folder that cannot be read, and each
+        folder with images of formats that cannot be decoded.
 
     Raises:
         SettingError: A list is not text.
@@ -92,7 +92,7 @@ def _images_below(folder: Path, messages: list[str]) -> list[Path]:
     return images
 
 
-def read_image_bytes(path: Path) -> bytes:
+def read_input(path: Path) -> bytes:
     """Read a whole file; "-" is standard input.
 
     Raises:

@@ -57,7 +57,8 @@ def load_engine(
     Args:
         model: The model to run.
         name: Engine name. "auto" is onnxruntime, or openvino for a precision or device that onnxruntime lacks.
-        device: The device that runs the network. "auto" is CUDA if the installed onnxruntime supports it, and otherwise the CPU.
+        device: The device that runs the network. "auto" is CUDA if onnxruntime is used and supports it, and otherwise the CPU. TensorFlow
+            chooses its own device.
         precision: None is int8 if the model is quantized and the engine supports that, and otherwise float32.
         threads: Threads of one call. None uses all processors. TensorFlow reads TF_NUM_INTRAOP_THREADS instead.
         concurrent_sessions: Expect parallel calls. An engine may then use memory for a second, single-threaded session.

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, sync_playwright
 HERE = Path(__file__).resolve().parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NEW_BOXES = {"helmet": (288, 316, 494, 506), "space shuttle": (350, 6, 458, 288), "flag": (2, 2, 112, 300)}
-"""Label -> xmin, ymin, xmax, ymax in astronaut.jpg, whose labels the model does not know."""
+"""Label -> xmin, ymin, xmax, ymax in astronaut.jpg. The model does not know these labels."""
 
 
 def main(url: str) -> None:

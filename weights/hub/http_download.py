@@ -1,7 +1,7 @@
 """Download one file from one address into a partial file, and resume a broken download.
 
-Bytes from an earlier attempt are reused in two cases: the server confirms that the file is unchanged (If-Range with its ETag or
-Last-Modified), or a published hash can verify the result. If the server ignores the requested range, the whole file is downloaded again.
+Bytes from an earlier attempt are reused if the server confirms that the file is unchanged (If-Range with its ETag or Last-Modified), or if
+a published hash can verify the result. If the server ignores the requested range, the whole file is downloaded again.
 
 The number of requests is limited: a request that brings no new bytes ends the download, except for one restart from the first byte.
 """

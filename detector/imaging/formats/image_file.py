@@ -54,6 +54,9 @@ class ImageFile:
         return ceil(self.size[0] / divisor), ceil(self.size[1] / divisor)
 
     def peak_bytes(self, min_side: int | None = None) -> int:
-        """Return an upper bound of the memory that decoding needs in addition to the file, for admission control."""
+        """Return an upper bound of the memory that decoding needs in addition to the file, for admission control.
+
+        It excludes the tables of `huffman_groups`. The service decodes files with many groups in a process with a memory limit.
+        """
         width, height = self.decoded_size(min_side)
         return width * height * PEAK_BYTES_PER_PIXEL[self.format] + self.coefficient_bytes + 2 * len(self.image_bytes)

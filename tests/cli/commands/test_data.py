@@ -64,7 +64,7 @@ def test_a_repaired_copy_and_plots_are_written_on_request(boxwright, make_flat_d
     folder = make_flat_dataset({"a": [DOG, ("dog", 70, 1, 90, 9)], "b": [("dog", 5, 5, 5, 5), DOG]})
     result = boxwright("data", "check", folder, "--fix", tmp_path / "fixed", "--out", tmp_path / "plots")
     assert result.code == 1
-    assert f"{tmp_path / 'fixed'}: 2 images, 2 annotations changed, 0 names left out." in result.out
+    assert f"{tmp_path / 'fixed'}: 2 images, 2 annotations changed, 0 images left out." in result.out
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"classes.png", "boxes.png"}
     assert [len(sample.boxes) for sample in read_set(tmp_path / "fixed", "all")] == [2, 1]
     assert boxwright("data", "check", tmp_path / "fixed").code == 0

@@ -51,7 +51,7 @@ def test_the_filename_decides_between_images_with_different_suffixes(tmp_path, a
     assert read_sample(tmp_path, "a").image_path.name == "a.png"
 
 
-def test_the_image_with_the_annotations_name_precedes_an_outdated_filename(make_dataset, annotated):
+def test_an_image_named_like_its_annotation_is_preferred_to_an_outdated_filename(make_dataset, annotated):
     folder = make_dataset({"a": DOG, "b": DOG})
     (folder / "Annotations" / "a.xml").write_text(annotated(DOG, filename="b.jpg"))
     assert read_sample(folder, "a").image_path.name == "a.jpg"

@@ -61,7 +61,7 @@ def test_a_frozen_backbone_with_cached_features_is_the_default_with_a_memory(mem
 @pytest.mark.parametrize(
     ("recorded", "expected"), [('{"assign_iou": 0.35}', 0.35), ("{}", 1.0), ("none", 1.0), ('{"assign_iou": "high"}', 1.0), ("[]", 1.0)]
 )
-def test_kept_classes_keep_the_option_assign_iou_of_their_training(recorded, expected, memory, small_model):
+def test_a_run_that_keeps_classes_uses_the_assign_iou_of_their_training(recorded, expected, memory, small_model):
     model = replace(small_model, provenance={"config": recorded})
     assert KeptClasses.decide(Config(), model, ("blue",), memory).resolve(Config()).assign_iou == expected
     given = Config(assign_iou=0.5)

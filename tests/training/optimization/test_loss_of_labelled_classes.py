@@ -121,7 +121,7 @@ def test_overlapping_predictions_learn_no_class_of_difficult_boxes_and_none_in_d
 
 
 @pytest.mark.parametrize("loss_name", LOSSES)
-def test_the_class_loss_takes_rare_classes_to_be_overrepresented_in_training(loss_name):
+def test_the_class_loss_assumes_that_rare_classes_are_overrepresented_in_training(loss_name):
     boxes = np.array([[32, 32, 64, 80]], np.float32), np.array([1])
     logits, targets = tf.constant(np.zeros((1, 3, 3, 2, 8))), labelled_batch([], boxes)
     with tf.GradientTape() as tape:

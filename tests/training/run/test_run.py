@@ -77,7 +77,7 @@ def test_a_run_folder_has_options_metrics_and_usable_models(finished, rectangles
 def test_early_stopping_ends_a_run(new_run):
     outcome = new_run(epochs=30, patience=2, learning_rate=1e-9, schedule="constant").train()
     assert outcome.reason == "stopped early: no improvement in the last 2 validations."
-    assert (outcome.best, outcome.best_step) == (0.0, 9)  # equal values are no improvement, but the last of them counts
+    assert (outcome.best, outcome.best_step) == (0.0, 9)  # equal values are no improvement, but the last of them is the best
     resumed = resume(outcome.folder)
     assert resumed.state.step == 9
     assert resumed.train() == outcome

@@ -1,4 +1,4 @@
-"""The comparison of engines at the first start ("race"): its measurements, and its stored winner."""
+"""The comparison of engines after the first start ("race"): its measurements, and its stored winner."""
 
 import json
 
