@@ -90,7 +90,7 @@ def is_heavy(file: ImageFile, needed: int) -> bool:
 
 
 def needed_bytes(file: ImageFile, min_side: int | None, *, draw: bool) -> int:
-    """Return an upper bound of the memory that decoding an image takes, and drawing on it if `draw`.
+    """Return an upper bound of the memory that decoding an image takes, and drawing on it if `draw`. See `ImageFile.peak_bytes`.
 
     Args:
         file: The headers.
