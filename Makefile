@@ -54,7 +54,7 @@ format: .venv/everything
 	$(PIP) --editable '.[train,openvino,ray,dev]'
 	touch $@
 
-# pnnx converts ONNX to ncnn. Its program needs none of the packages that it depends on.
+# pnnx converts ONNX to ncnn. We run only its program, which needs none of the dependencies of its Python package.
 .venv-rivals/made: constraints.txt
 	$(PYTHON) -m venv .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train]' \

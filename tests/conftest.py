@@ -27,7 +27,7 @@ settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the number of generated requests in the test of untrusted input."""
+    """Add the option for the number of generated requests in the test of untrusted input."""
     parser.addoption(
         "--untrusted-inputs",
         type=int,

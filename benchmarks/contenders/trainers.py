@@ -1,4 +1,4 @@
-"""Contenders for training speed: each call makes BLOCK steps of BATCH images. `benchmarks.contenders` runs them.
+"""Contenders for training speed: each call makes BLOCK steps of BATCH images. `benchmarks.contenders.process` runs them.
 
 All train `everyday`'s network at 288 pixels, except keras-hub, which has no YOLOv2. Its RetinaNet has the same backbone,
 EfficientNet-Lite0, and needs more operations per image. Plain Keras has the cheapest loss that trains every output, the mean squared

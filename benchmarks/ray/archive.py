@@ -2,7 +2,7 @@
 
 python -m benchmarks.ray.archive [--images 5000] [--unreadable 50] [--kills 1] [--model NAME_OR_FILE]
 
-The images are distinct random crops of those in docs/photos; some files are truncated. SIGKILL ends all processes of the command when a
+The images are distinct random crops of those in docs/photos; some files are truncated. SIGKILL ends the command's process group when a
 fraction of the results is on disk. Each rate is that of one run, including Ray's start. Memory is the highest peak of all processes.
 """
 

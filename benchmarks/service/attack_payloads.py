@@ -48,7 +48,7 @@ def repeated_post(path: str, make_body: Callable[[], bytes], content_type: str =
 
 
 def idle_connections(port: int, stop: threading.Event, statuses: "Counter[int]") -> None:
-    """Open connections as fast as the service accepts them, and send nothing."""
+    """Open up to 200 connections per second, send nothing, and keep only the newest 200 open."""
     held: list[socket.socket] = []
     while not stop.wait(0.005):
         try:

@@ -147,8 +147,8 @@ class PreparedEngine(NamedTuple):
     persist: Callable[[], object]
     """Write the engine to the cache for the next start, and prepare it for parallel calls if requested.
 
-    It does nothing for an engine that came from the cache, and it does not write an engine that must not be cached. Writing takes as long
-    as building the engine.
+    It does nothing for an engine that came from the cache, and it does not write an engine that must not be cached. With
+    onnxruntime, writing takes as long as building the engine.
     A thread that calls it must not be a daemon, which would be killed when the main thread ends."""
     race: Callable[[], object]
     """Measure which of several engines is fastest, and store the winner for the next start. It runs them in separate processes.

@@ -1,6 +1,6 @@
-"""Changes to a model folder (see `layout`). At any moment, a reader sees the state before a change or the state after it.
+"""Changes to a model folder (see `layout`). At any moment, the highest version is the one before a change or the one after it.
 
-Each change of the served version is a single rename. A lock serialises changes by several processes.
+A single rename changes it. A lock serialises changes by several processes.
 """
 
 import secrets

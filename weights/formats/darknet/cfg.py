@@ -42,7 +42,7 @@ def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None
         NetworkError: A section or option is invalid or not supported. The message names the line.
         SettingError: The .cfg has fewer layers.
     """
-    text = read_small_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet reads bytes; only comments contain other characters
+    text = read_small_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet reads bytes; only comments are not ASCII
     if text.startswith(("\xff\xfe", "\xfe\xff")):
         raise ModelFileError(f"{cfg} is UTF-16 text. Save it as UTF-8.")
     try:
