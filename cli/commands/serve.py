@@ -73,7 +73,7 @@ def serve_command(
         str | None,
         typer.Option(
             metavar="N|MIN-MAX",
-            help="With --ray: run this many replicas, or as many as the load needs. [dim]\\[default: one per core][/dim]",
+            help="With --ray: run this many replicas, or as many as the load needs. [dim]\\[default: as many as the cores allow][/dim]",
             rich_help_panel=RAY,
         ),
     ] = None,
