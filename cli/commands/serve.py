@@ -37,7 +37,8 @@ def serve_command(
             "--model",
             "-m",
             metavar="NAME_OR_FILE",
-            help="Serve this model: a name from 'boxwright weights list', or a .safetensors file. [dim]\\[default: everyday][/dim]",
+            help="Serve this model: a name from 'boxwright weights list', or a .safetensors file. "
+            "[dim]\\[default without --models: everyday][/dim]",
             rich_help_panel=SERVED,
         ),
     ] = None,
