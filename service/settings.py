@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     max_unauthenticated_bytes: int = Field(
         default=64 * 1024**2,
         ge=1,
-        description="Maximum size of all bodies of requests whose API key is in the form or missing, in bytes, else 503. "
-        "max_waiting_bytes does not include them.",
+        description="If keys are required: maximum size of all bodies of requests whose API key is in the form or missing, in bytes, "
+        "else 503. max_waiting_bytes does not include them.",
     )
     max_response_bytes: int = Field(
         default=64 * 1024**2, ge=1, description="Maximum size of the annotated images in one response, in bytes, else 413."
@@ -107,7 +107,10 @@ class Settings(BaseSettings):
         description="Time limit for receiving a body, else 408, and for sending a response, else the connection is closed.",
     )
     unauthenticated_seconds: float = Field(
-        default=10, gt=0, le=3600, description="Time limit for receiving a body whose API key is in the form or missing, else 408."
+        default=10,
+        gt=0,
+        le=3600,
+        description="If keys are required: time limit for receiving a body whose API key is in the form or missing, else 408.",
     )
     notice_seconds: float = Field(
         default=1, ge=0, le=600, description="Seconds after SIGTERM in which /readyz answers 503 while the service still listens."
@@ -139,7 +142,9 @@ class Settings(BaseSettings):
     cors_origins: StringList = Field(
         default=[], description="Origins from which scripts of web pages may call the service, such as https://app.example, or *."
     )
-    log_format: LogFormat = Field(default="json", description="json: one JSON object per line. text: for people.")
+    log_format: LogFormat = Field(
+        default="json", description="json: one JSON object per line. text: for people; the default on a terminal."
+    )
     log_level: LogLevel = Field(default="info", description="Least severe level to log.")
 
     @field_validator("key_hashes", "allowed_hosts", "cors_origins", "trusted_proxies", mode="before")

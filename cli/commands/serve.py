@@ -37,7 +37,8 @@ def serve_command(
             "--model",
             "-m",
             metavar="NAME_OR_FILE",
-            help="Serve this model: a name from 'boxwright weights list', or a .safetensors file. [dim]\\[default: everyday][/dim]",
+            help="Serve this model: a name from 'boxwright weights list', or a .safetensors file. "
+            "[dim]\\[default without --models: everyday][/dim]",
             rich_help_panel=SERVED,
         ),
     ] = None,
@@ -73,7 +74,7 @@ def serve_command(
         str | None,
         typer.Option(
             metavar="N|MIN-MAX",
-            help="With --ray: run this many replicas, or as many as the load needs. [dim]\\[default: one per core][/dim]",
+            help="With --ray: run this many replicas, or as many as the load needs. [dim]\\[default: as many as the cores allow][/dim]",
             rich_help_panel=RAY,
         ),
     ] = None,

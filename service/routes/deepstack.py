@@ -42,7 +42,9 @@ class DeepStackQuery(BaseModel):
     iou: float = Field(
         default=DEFAULT_IOU, ge=0, le=1, description="If two boxes of one class overlap by more than this IoU, keep the better one."
     )
-    max_detections: int = Field(default=MAX_DETECTIONS, ge=1, le=1000, description="Maximum number of boxes. Frigate reads 20.")
+    max_detections: int = Field(
+        default=MAX_DETECTIONS, ge=1, le=1000, description="Maximum number of boxes. Frigate fails if it gets more than 20."
+    )
 
 
 class Prediction(BaseModel):

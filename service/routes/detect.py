@@ -62,7 +62,8 @@ _JSON = {
     "examples": {"one image": {"value": {"image": EXAMPLE_IMAGE}}, "several": {"value": {"images": [EXAMPLE_IMAGE, EXAMPLE_IMAGE]}}},
 }
 _REQUEST_BODY: dict[str, Any] = {
-    "description": "JPEG, PNG, GIF (first frame), WebP, BMP or TIFF. A body of any other content type except JSON is read as an image too.",
+    "description": "JPEG, PNG, GIF (first frame), WebP, BMP or TIFF. "
+    "A body of any other content type, except JSON and multipart, is read as an image too.",
     "required": True,
     "content": {"image/*": _BYTES, "application/octet-stream": _BYTES, "multipart/form-data": _FORM, "application/json": _JSON},
 }

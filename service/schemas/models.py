@@ -34,7 +34,7 @@ class ModelInfo(BaseModel):
 
 
 class RejectedModel(BaseModel):
-    """A model in the model folder that is not served."""
+    """A file or version in the model folder that cannot be served."""
 
     name: str = Field(examples=["everyday"])
     version: str | None = Field(examples=["3"], description="null if no version of this model can be read.")

@@ -19,7 +19,7 @@ def test_a_pipe_gets_a_line_for_every_engine_size_and_number_of_threads(boxwrigh
     assert latencies == sorted(latencies)
 
 
-def test_a_size_that_the_model_does_not_have_is_reported_and_the_others_are_measured(boxwright, model_file):
+def test_an_invalid_input_size_is_reported_and_the_others_are_measured(boxwright, model_file):
     arguments = ("--engine", "onnxruntime", "--precision", "float32", "--input-size", "100", "--input-size", "64")
     result = boxwright("benchmark", model_file, *arguments, "--seconds", "0.1", "--json")
     assert result.code == 0

@@ -30,7 +30,7 @@ def boxwright(*arguments):
 
 @pytest.fixture
 def images(tmp_path):
-    """Return a function (count) -> paths of grey images, each with a white rectangle (50, 40)-(150, 120) and other noise."""
+    """Return a function (count) -> paths of grey images with different noise, each with a white rectangle (50, 40)-(150, 120)."""
 
     def make(count):
         folder = tmp_path / "images"
