@@ -15,8 +15,8 @@ _HELD_OUT_FOLDER = re.compile(r"(val|test)", re.IGNORECASE)  # val, valid, valid
 def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> list[Path]:
     """Choose training images, evenly spread over the sorted list.
 
-    They come from the image set "train", unless it does not exist or is the evaluated set. Then they come from all images outside of
-    evaluation sets and of folders such as val, valid or test.
+    They come from the list of the image set "train". If there is no such list, or if "train" is the evaluated set, they come from
+    `find_images`, without the images of evaluation sets and of folders such as val, valid or test.
 
     Args:
         folder: VOC-style data, or a folder of images.

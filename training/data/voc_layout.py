@@ -1,6 +1,6 @@
 """Find the files of a VOC-style data set.
 
-Five layouts are recognised by their content:
+These layouts are recognised by their content:
 
     VOC, CVAT       Annotations/NAME.xml   JPEGImages/NAME.jpg   ImageSets/Main/SET.txt   (CVAT: NAME may have subfolders and spaces)
     Label Studio    Annotations/NAME.xml   images/NAME.jpg       no lists
@@ -73,7 +73,7 @@ def leads_out(name: str) -> bool:
 def check_name(folder: Path, name: str) -> None:
     """Raise DatasetError if the name leads out of the folder, or cannot be part of a list or of XML."""
     if leads_out(name):
-        raise DatasetError(f"{folder}: the image set lists {name!r}, which leads out of the folder.")
+        raise DatasetError(f"{folder}: the name {name!r} leads out of the folder.")
     if name != name.strip() or NOT_PRINTABLE.search(name):
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
 
@@ -150,7 +150,10 @@ def _image_candidates(name: str, filename: str) -> Iterator[str]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return all images, sorted. Hidden files, linked folders and folders of other programs are omitted."""
+    """Return the images of the image folder and its subfolders or, without an image folder, only those directly in `folder`; sorted.
+
+    Hidden files, linked folders and folders of other programs are omitted.
+    """
     place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
     paths = _visible_files(folder / place, nested=place != ".")
     return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())

@@ -126,7 +126,8 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     Raises DatasetError if there is no such set, or a name leads out of the folder.
     """
     check_set_name(image_set)
-    if image_list := image_lists(folder).get(image_set):
+    lists = image_lists(folder)
+    if image_list := lists.get(image_set):
         return [_name_of_line(folder, line) for line in _lines(image_list)]
     annotations = all_annotations(folder)
     names = annotations if image_set == ALL else _names_by_folder(annotations).get(image_set, [])
@@ -134,8 +135,8 @@ def image_names(folder: Path, image_set: str) -> list[str]:
         known = ", ".join(image_sets(folder))
         options = " --set train --force" if "train" in image_sets(folder) else ""
         advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
-        if similar := next((name for name in image_sets(folder) if set_of_name(name) == image_set), None):
-            advice = f" Rename {LISTS}/{similar}.txt to {image_set}.txt."
+        if similar := next((lists[name] for name in image_sets(folder) if set_of_name(name) == image_set and name in lists), None):
+            advice = f" Rename {similar.relative_to(folder).as_posix()} to {image_set}.txt."
         raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
     for name in names:
         check_name(folder, name)

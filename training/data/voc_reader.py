@@ -1,7 +1,6 @@
 """Read VOC-style annotations.
 
-This is the first of three places where the frame of boxes changes. Files have 1-based inclusive pixels; samples have continuous pixel
-edges: xmin - 1, ymin - 1, xmax, ymax.
+Files have 1-based inclusive pixels; samples have continuous pixel edges: xmin - 1, ymin - 1, xmax, ymax.
 """
 
 import hashlib

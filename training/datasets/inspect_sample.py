@@ -135,7 +135,7 @@ def _box_finding(kind: str, annotation: Annotation, mask: _Mask) -> Finding:
 
 
 def _ordered(boxes: Boxes) -> tuple[Boxes, _Mask]:
-    """Swap xmin and xmax, or ymin and ymax, where they are reversed. The inclusive pixels of the file are swapped."""
+    """Swap xmin and xmax, or ymin and ymax, where they are reversed. In the file they are inclusive: xmin is low + 1, and xmax is high."""
     low, high = boxes[:, :2], boxes[:, 2:]
     swapped = high < low  # (N, 2)
     ends = np.where(swapped, high - 1, low), np.where(swapped, low + 1, high)

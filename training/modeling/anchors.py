@@ -30,7 +30,7 @@ def cluster_anchors(sizes: NDArray[np.float32], count: int, seed: int) -> Anchor
     if len(np.unique(sizes, axis=0)) < count:
         raise DatasetError(
             f"{count_of(count, 'anchor')} cannot be made from {count_of(len(np.unique(sizes, axis=0)), 'different box size')}. "
-            "Use --anchors keep."
+            "Use --anchors keep, or a smaller --anchor-count for a new head."
         )
     rng = np.random.default_rng(seed)
     centres = _initial_centres(sizes, count, rng)

@@ -18,7 +18,7 @@ from training.modeling.layers.batch_norm import FusedBatchNorm, SynchronizedBatc
 from training.modeling.layers.folded_conv import FoldingConv2D, FoldingDepthwiseConv2D, LeakyReLU, fold_batch_norms
 
 InputKind = tuple[int, tuple[str, ...]]
-"""Input of a network: the input size of the images, and the layers with outputs that are given instead of the images, if any."""
+"""Input of a network: the input size, and the names of the layers whose outputs are given instead of images, if any."""
 
 
 class SharedNetworks:

@@ -155,8 +155,8 @@ class Trainer:
     def _differentiate(self, networks: Sequence[Any], initial: Sequence[Any], parts: Sequence[tuple[Any, Any]], number: Any) -> Any:
         """Return the loss terms, the norms for a StepResult, and the gradients of all trained variables.
 
-        A part of the batch is a pair of inputs and targets: the images, and possibly the remembered images. Each part has its network,
-        and a network with the initial weights if their outputs are preserved.
+        A part of the batch is a pair of inputs and targets: the images, and possibly the remembered images. Each part has its network.
+        If the outputs of the initial model are preserved, each part also has a network with the initial weights.
         """
         batch, remembered = self.config.batch_size, self.config.memory_batch_size
         objects = self.group.sum([self.loss.objects(targets) for _, targets in parts])

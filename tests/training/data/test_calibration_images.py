@@ -1,4 +1,4 @@
-"""Calibration images: training images only, in every layout."""
+"""Calibration images: training images only."""
 
 import shutil
 from pathlib import Path

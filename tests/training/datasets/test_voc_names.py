@@ -105,3 +105,10 @@ def test_a_set_in_another_spelling_is_suggested(make_dataset):
     folder = make_dataset({"a": []}, {"Train": ["a"], "Validation": ["a"]})
     with pytest.raises(DatasetError, match=r"Existing sets: Train, Validation\. Rename ImageSets/Main/Validation\.txt to val\.txt\."):
         read_set(folder, "val")
+
+
+def test_the_suggestion_names_a_list_at_the_top(make_dataset):
+    folder = make_dataset({"a": []})
+    (folder / "Validation.txt").write_text("a\n")
+    with pytest.raises(DatasetError, match=r"Rename Validation\.txt to val\.txt\."):
+        read_set(folder, "val")
