@@ -90,6 +90,14 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     return name
 
 
+def joined_classes(labels: Mapping[int | str, str]) -> list[str]:
+    """Return a sentence about each label that several class numbers have."""
+    numbers: dict[str, list[str]] = {}
+    for number, label in labels.items():
+        numbers.setdefault(label, []).append(str(number))
+    return [f"Classes {', '.join(same)} have the same name, {label!r}: joined." for label, same in numbers.items() if len(same) > 1]
+
+
 @dataclass(frozen=True)
 class ImageFrames:
     """Size and orientation of the readable images, and the reasons why others cannot be read."""

@@ -17,7 +17,7 @@ from training.data.voc_layout import file_inside, name_key, raise_error, read_te
 from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, looks_like_labels
 from training.errors import DatasetError
 
-YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
+YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "frames"})
 LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_yolo", "annotations")
 """Best first."""
 RESULTS_FOLDER = "runs"

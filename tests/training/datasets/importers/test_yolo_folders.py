@@ -128,6 +128,11 @@ LAYOUTS = [
         error="1 label file found, such as marks/a.txt, but none belongs to an image",
     ),
     Layout(
+        "a backslash in the name of an image",
+        images("images/a\\b.jpg") | {"labels/a\\b.txt": BOX, "data.yaml": NAMES},
+        error="has characters that a list of names cannot hold",
+    ),
+    Layout(
         "two images with one name",
         images("images/a.jpg", "images/a.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},
         error="two images would have the name 'a': ",
