@@ -42,7 +42,7 @@ def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXE
     length = _parse_json_length(json_length, len(body))
     if length == 0 and body:
         return InferRequest(inputs=[InferInput(name=FILES_INPUT, shape=[1], datatype="BYTES")]), [body]
-    if json_length is None and b'"binary_data_size"' in body[:MAX_SEARCHED_BYTES] and not body.endswith((b"}", b"}\n", b"}\r\n")):
+    if json_length is None and b'"binary_data_size"' in body[:MAX_SEARCHED_BYTES] and not body[-100:].rstrip().endswith(b"}"):
         raise BadJson(f"The JSON is followed by tensors, so the header {JSON_LENGTH_HEADER} is required. It is the length of the JSON.")
     request = parse_json(body[:length], InferRequest)
     (tensor,) = request.inputs

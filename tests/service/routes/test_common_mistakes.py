@@ -130,6 +130,11 @@ def test_json_may_begin_with_a_byte_order_mark(detect, make_image_bytes):
     assert detect(b"\xef\xbb\xbf" + body, JSON).status_code == 200
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_json_in_utf_16_is_named(detect, encoding):
+    assert "encoded in UTF-16. Send it in UTF-8" in refusal(detect('{"image": "AAAA"}'.encode(encoding), JSON), 400, "bad-json")
+
+
 @pytest.mark.parametrize("path", ["/v2/models/tiny-random/infer", "/v1/models/tiny-random:predict"])
 def test_an_image_sent_to_an_endpoint_for_json_is_recognised(send_request, tiny_app, make_image_bytes, path):
     response = send_request(tiny_app, "POST", path, content=make_image_bytes())
