@@ -1,7 +1,7 @@
 """Imported data sets in the form that all importers return, and their conversion to VOC layout."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -90,10 +90,10 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     return name
 
 
-def joined_classes(labels: Mapping[int | str, str]) -> list[str]:
-    """Return a sentence about each label that several class numbers have."""
+def joined_classes(classes: Iterable[tuple[int | str, str]]) -> list[str]:
+    """Return a sentence about each label that several classes have. classes: numbers and labels."""
     numbers: dict[str, list[str]] = {}
-    for number, label in labels.items():
+    for number, label in classes:
         numbers.setdefault(label, []).append(str(number))
     return [f"Classes {', '.join(same)} have the same name, {label!r}: joined." for label, same in numbers.items() if len(same) > 1]
 

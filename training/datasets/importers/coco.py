@@ -180,7 +180,7 @@ def _check_distinct(annotations: Path, file: _CocoFile, found: Mapping[_Id, Foun
 
 
 def _notes(file: _CocoFile, found: Mapping[_Id, FoundImage]) -> list[str]:
-    notes = joined_classes({category.id: category.name for category in file.categories})
+    notes = joined_classes({category.id: category.name for category in file.categories}.items())
     if absent := [image.file_name for image in file.images if image.id not in found]:
         notes.append(f"{count_of(len(absent), 'image')} named in the file but missing, such as {absent[0]}: skipped.")
     if rotated := sum(is_rotated(each.rotation) for each in file.annotations):

@@ -164,7 +164,7 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
         DatasetError: The folder, the list or the images of a named set do not exist, or a set has too many entries.
     """
     sets: dict[PurePosixPath, list[str]] = {}
-    notes = joined_classes(config.classes.labels)
+    notes = joined_classes(config.classes.labels.items())
     for image_set, entries in config.sets.items():
         if len(entries) > MAX_SET_ENTRIES:
             raise DatasetError(

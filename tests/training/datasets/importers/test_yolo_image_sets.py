@@ -278,6 +278,7 @@ LAYOUTS = [
         )
         for kind, line in (
             ("eval=coco", "eval=coco\n"),
+            ("options in capitals", "EVAL=coco\nTOP=5\n"),
             ("a list of difficult images", "difficult_valid = hard.txt\n"),
             ("a second list, which Darknet ignores", "valid = hard.txt\n"),
         )
