@@ -30,7 +30,7 @@ MAX_SET_ENTRIES = 100
 _LIST_SUFFIXES = frozenset({".txt", ".list", ".lst", ".csv", ""})
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _YAML = (".yaml", ".yml")
-_SET_KEY = re.compile("([a-z]+)(_(images?|imgs?|dir|folder|path|list|file|set))?")  # train, val_images
+_SET_KEY = re.compile("([a-z]+)(_(images?|imgs?|dir|folder|path|list|file))?")  # train, val_images
 
 
 @dataclass(frozen=True)
@@ -172,23 +172,26 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
                 "read. Write the paths of the images to a list file, and name that file."
             )
         found: list[PurePosixPath] = []
+        unfound: list[str] = []
         missing = 0
         for entry in entries:
             images, absent = _images_of_entry(files, config, entry)
             found += images
             missing += absent
-        if not found:
-            if all(_is_empty_list(files, config, entry) for entry in entries):
-                notes.append(f"The list of {image_set} ({', '.join(entries)}) is empty and is skipped.")
-                continue
-            if image_set == "test":
-                notes.append(f"The test set ({', '.join(entries)}) does not exist and is skipped.")
-                continue
+            if not images and not absent and not _is_empty_list(files, config, entry):
+                unfound.append(entry)
+        if not found and missing:
+            unfound = list(entries)
+        if unfound and image_set == "test":
+            notes.append(f"The test set ({', '.join(unfound)}) does not exist and is skipped.")
+        elif unfound:
             raise DatasetError(
-                f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(entries)}, but no image was found there. "
+                f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(unfound)}, but no image was found there. "
                 "Correct the path, or remove the line or the list to use folder names instead."
             )
-        if missing:
+        elif not found:
+            notes.append(f"The list of {image_set} ({', '.join(entries)}) is empty and is skipped.")
+        if found and missing:
             notes.append(f"{count_of(missing, 'image')} in the list of {image_set} without a file: skipped.")
         for path in dict.fromkeys(found):
             sets.setdefault(path, []).append(image_set)

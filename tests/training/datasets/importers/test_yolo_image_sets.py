@@ -244,6 +244,25 @@ LAYOUTS = [
         )
     ),
     Layout(
+        "one of several folders that does not exist",
+        TWO_IMAGES | {"data.yaml": f"train: [images, day2]\n{NAMES}"},
+        error="name train: day2, but no image was found there",
+    ),
+    Layout(
+        "one of several test folders that does not exist",
+        TWO_IMAGES | {"data.yaml": f"train: images/a.jpg\ntest: [images/b.jpg, day2]\n{NAMES}"},
+        {"train": 1, "test": 1},
+        2,
+        ("The test set (day2) does not exist and is skipped.",),
+    ),
+    Layout(
+        "an empty list and another one",
+        TWO_IMAGES | {"t1.txt": "", "t2.txt": "images/a.jpg\nimages/b.jpg\n", "data.yaml": f"train: [t1.txt, t2.txt]\n{NAMES}"},
+        {"train": 2},
+        2,
+    ),
+    Layout("options of other programs", TWO_IMAGES | {"data.yaml": f"train: images\nval_set: val\ntest_size: 3\n{NAMES}"}, {"train": 2}, 2),
+    Layout(
         "a pattern that matches nothing",
         TWO_IMAGES | {"data.yaml": f"train: images/c*.jpg\n{NAMES}"},
         error="name train: images/c*.jpg, but no image was found there",
