@@ -27,6 +27,12 @@ def tiff(tags, pixels=b""):
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels
 
 
+def jpeg_with_precision(bits):
+    data = bytearray(encode(gradient(), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = bits
+    return bytes(data)
+
+
 def webp(*chunks):
     body = b"".join(kind + struct.pack("<I", len(data)) + data for kind, data in chunks)
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
@@ -107,6 +113,8 @@ def test_other_file_types_are_named(data, message):
     [
         (tiff({256: (3, 4), 257: (3, 3), 259: (3, 34925)}), "method 34925"),
         (tiff({256: (3, 4), 257: (3, 3), 277: (3, 200)}), "200 samples"),
+        (jpeg_with_precision(12), "has 12 bits per sample"),
+        (tiff({256: (3, 4), 257: (3, 3), 258: (3, 12), 262: (3, 0)}, bytes(18)), "pixels of an unsupported kind"),
         (tiff({254: (4, 1), 256: (3, 4), 257: (3, 3)}, bytes(12)), "the first page of the TIFF is only a preview"),
         (b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 4, 3, 1, 8, 1) + bytes(20), "run-length"),
     ],
