@@ -64,7 +64,8 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
             ) from error
         if body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in body[:2]:
             raise BadJson("The JSON is encoded in UTF-16. Send it in UTF-8.") from error
-        raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.") from error
+        hint = " Is it a line break in base64? 'base64 -w0 FILE' writes none." if "control character" in str(error) else ""
+        raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.{hint}") from error
 
 
 @contextmanager

@@ -102,7 +102,15 @@ def test_an_image_that_was_converted_to_text_is_recognised(detect, form, errors)
     assert "converted to text" in refusal(detect(text.encode()), 415, "not-an-image")
 
 
-@pytest.mark.parametrize("change", [lambda text: f"DATA:image/JPEG;Base64,{text}", lambda text: f"{text}\n", lambda text: f" {text}\r\n"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: f"DATA:image/JPEG;Base64,{text}",
+        lambda text: f"data:image/jpeg;base64, {text}",
+        lambda text: f"{text}\n",
+        lambda text: f" {text}\r\n",
+    ],
+)
 def test_data_urls_in_capitals_and_surrounding_space_are_accepted(detect, make_image_bytes, change):
     assert detect(json.dumps({"image": change(b64encode(make_image_bytes()).decode())}), JSON).status_code == 200
 
@@ -123,6 +131,10 @@ def test_url_safe_base64_is_named(detect):
 )
 def test_other_json_values_in_place_of_base64_are_named(detect, value, message):
     assert message in refusal(detect(json.dumps({"image": value}), JSON), 400, "bad-json")
+
+
+def test_line_breaks_of_base64_in_json_get_advice(detect):
+    assert "'base64 -w0 FILE' writes none" in refusal(detect('{"image": "AAAA\nAAAA"}', JSON), 400, "bad-json")
 
 
 def test_json_may_begin_with_a_byte_order_mark(detect, make_image_bytes):
