@@ -105,13 +105,14 @@ class NewDataset:
 
     folder: Path
 
-    def add(self, name: str, image: Path, xml: bytes, *, link: bool = False) -> None:
+    def add(self, name: str, image: Path, xml: bytes, *, suffix: str | None = None, link: bool = False) -> None:
         """Add an image and its annotation.
 
         Args:
             name: Name without suffix. It may have subfolders.
             image: The image file, which is copied byte for byte.
             xml: The annotation.
+            suffix: Suffix of the copy. None: that of the image.
             link: Create a hard link instead of a copy if the file system supports it.
 
         Raises:
@@ -122,7 +123,7 @@ class NewDataset:
         annotation = self.folder / "Annotations" / f"{name}.xml"
         if annotation.exists():
             raise DatasetError(f"two images would have the name {name!r}. Rename one of them.")
-        copy = self.folder / "JPEGImages" / f"{name}{image.suffix}"
+        copy = self.folder / "JPEGImages" / f"{name}{image.suffix if suffix is None else suffix}"
         for path in (annotation, copy):
             path.parent.mkdir(parents=True, exist_ok=True)
         annotation.write_bytes(xml)
