@@ -9,7 +9,11 @@ from training.data.voc_layout import MAX_PATH_LENGTH, MAX_PATH_PARTS, check_path
 from training.datasets.importers.yolo_layout import YoloFolder, folder_key
 from training.errors import DatasetError
 
-DATA_KEYS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
+DATA_KEYS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 """Options of .data files -> image set. Others have similar names: eval=coco chooses a metric, difficult_valid adds a list."""
 FIRST_LINES = 5
 """Number of lines that decide whether a text file is a list of images."""

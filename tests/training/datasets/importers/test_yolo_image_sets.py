@@ -298,6 +298,7 @@ LAYOUTS = [
         for kind, line in (
             ("eval=coco", "eval=coco\n"),
             ("options in capitals", "EVAL=coco\nTOP=5\n"),
+            ("another word for the validation set", "Validation = data/valid.txt\n"),
             ("a list of difficult images", "difficult_valid = hard.txt\n"),
             ("a second list, which Darknet ignores", "valid = hard.txt\n"),
         )
