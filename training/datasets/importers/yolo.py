@@ -57,7 +57,6 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
         imported.append(_read_image(files, classes, path, frames.readable[folder / path], own_sets, problems))
     problems.raise_errors()
     _check_labels_used(files, imported)
-    _check_label_format(files)
     return ImportedDataset(imported, (*notes, *frames.notes(), *_notes(files, images, imported, problems)))
 
 
@@ -108,9 +107,6 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
             "A label file has the name of its image (images/a.jpg: labels/a.txt), in the folder of the image or in the same place "
             "under `labels`."
         )
-
-
-def _check_label_format(files: YoloFolder) -> None:
     if files.other_label_files and not files.label_files:
         raise DatasetError(
             f"{files.folder}: no image has a label file (.txt), but {files.other_label_files[0]} has the name of an image. "
