@@ -17,6 +17,8 @@ ImageSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Imag
 ImageList: TypeAlias = list[Any] | tuple[Any, ...]
 """Several sources. `list[ImageSource]` would not accept a `list[Path]`, because lists are invariant."""
 
+_MODES_WITHOUT_RANGE = ("I", "F", "La")  # Pillow clips their values at 255, or cannot convert them
+
 
 def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
     """Return the bytes of an image file, or a (H, W, 3) uint8 RGB array if the source is decoded already.
@@ -26,11 +28,18 @@ def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:
     match source:
         case str() if source.startswith(("http://", "https://")):
             raise NotAnImage(f"{source[:80]} is a URL, and URLs are not downloaded. Give the bytes of the image file.")
+        case str() if source.startswith("data:"):
+            raise NotAnImage("this is a data URL. Give the bytes of the image file: base64.b64decode(url.partition(',')[2]).")
         case str() | os.PathLike():
             return Path(source).read_bytes()
         case bytes() | bytearray() | memoryview():
             return bytes(source)
         case Image.Image():
+            if source.mode in _MODES_WITHOUT_RANGE or not all(source.size):
+                raise NotAnImage(
+                    f"a PIL image must have pixels of 8 or 16 bits, got mode {source.mode} with {source.width} x {source.height} pixels. "
+                    "Scale its values to 0..255, and convert it to RGB."
+                )
             return np.asarray(to_rgb(ImageOps.exif_transpose(source)))
         case np.ndarray():
             if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:

@@ -219,6 +219,8 @@ def data_merge(
     typer.echo(f"{out}: {count_of(merged.images, 'image')} ({lists}), {count_of(merged.boxes, 'box')}; labels: {labels}.")
     if merged.renamed:
         typer.echo(f"{count_of(merged.renamed, 'image')} renamed, because an earlier data set has an image of the same name.")
+    if merged.unlisted:
+        typer.echo(f"{count_of(merged.unlisted, 'annotation')} left out, because no image set lists them.")
     if merged.partial:
         typer.echo(f"{count_of(merged.partial, 'image')} labelled for some of these labels only; see ImageSets/labelled.json.")
     print_next_step("boxwright", "data", "check", out)

@@ -114,7 +114,7 @@ def detect_command(
         typer.secho(message, fg="red", err=True)
     failed = 0
     if paths:
-        key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else api_key
+        key = _read_key(api_key_file) if api_key_file else api_key
         with _backend(server, key, model, engine_options, options) as backend:
             outputs = DetectionOutputs.create(out, voc, paths, as_json=as_json)
             failed = detect_images(backend, paths, outputs, hide_bar=sys.stdout.isatty())
@@ -149,6 +149,17 @@ def _detect_with_ray(
     from cli.batch.command import detect_batch
 
     return detect_batch(images, out, model, engine, options, as_json=as_json)
+
+
+def _read_key(file: Path) -> str:
+    """Return the API key in a file. Raises SettingError if it is not text."""
+    from detector.errors import SettingError
+    from detector.text_encoding import decode_text
+
+    try:
+        return decode_text(file.read_bytes()).strip()
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{file} is not a text file. It must contain the API key and nothing else.") from error
 
 
 def _refuse_with_server(**given: object) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
 from glob import glob, has_magic
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import BinaryIO
 
 from detector.errors import ImageError, SettingError
 from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from detector.text_encoding import decode_text
 
 STDIN = Path("-")
+_WIDE_OR_UTF_8 = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)  # without a byte order mark, paths are bytes
 LIST_SUFFIX = ".txt"  # A text file with the path of an image in each line.
 MAX_IMAGE_FILE_BYTES = 512 * 2**20  # 64 million pixels of four 16-bit channels, uncompressed.
 _TOO_LARGE = ImageError(f"the file has more than {MAX_IMAGE_FILE_BYTES:,} bytes. No image of an allowed size is that large.")
@@ -64,6 +67,11 @@ def _url_message(url: str) -> str:
 
 def _read_list(file: Path) -> list[Path]:
     data = file.read_bytes()
+    try:
+        if data.startswith(_WIDE_OR_UTF_8):
+            data = decode_text(data).encode()
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{file}: the list is not text in the encoding of its byte order mark. Save it as UTF-8.") from error
     if b"\0" in data:
         raise SettingError(
             f"{file}: a {LIST_SUFFIX} file is read as a list of paths, and this file is binary. Rename it if it is an image."

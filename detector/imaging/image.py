@@ -110,6 +110,8 @@ def decode_file(file: ImageFile, min_side: int | None = None) -> DecodedImage:
         _check_mode(decoded)
         image = _upright(to_rgb(decoded), file.orientation)
     except _PILLOW_ERRORS as error:
+        if str(error) == "unknown pixel mode":  # Pillow does not know this combination of bits, samples and byte order of a TIFF
+            raise NotAnImage(f"the {file.format} has pixels of an unsupported kind. Save it as 8-bit RGB.") from error
         raise DamagedImage(
             f"the {file.format} is truncated or corrupt ({error}); received: {count_of(file.received_bytes, 'byte')}. Send the whole file."
         ) from error

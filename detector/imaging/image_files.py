@@ -45,13 +45,22 @@ def open_image_file(image_bytes: bytes) -> ImageFile:
 
 _PARSERS: dict[ImageFormat, tuple[re.Pattern[bytes], Callable[[bytes], ImageFile]]] = {
     "JPEG": (re.compile(rb"\xff\xd8\xff"), parse_jpeg),
-    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), parse_png),
+    "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n(?!.{4}CgBI)", re.DOTALL), parse_png),
     "WebP": (re.compile(rb"RIFF.{4}WEBPVP8[ LX]", re.DOTALL), parse_webp),
     "GIF": (re.compile(rb"GIF8[79]a"), parse_gif),
     "BMP": (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL), parse_bmp),
     "TIFF": (re.compile(rb"II\*\0|MM\0\*"), parse_tiff),
 }
 _OTHER_FILES = {  # the limits on white space keep each match short, because matching holds the GIL
+    "a BigTIFF, which scanners and microscopes write": re.compile(rb"II\+\0|MM\0\+"),
+    "a PNG of an iOS app (CgBI), whose pixels only Apple's software reads": re.compile(rb"\x89PNG\r\n\x1a\n.{4}CgBI", re.DOTALL),
+    "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    "JPEG XL": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
+    "an icon (ICO)": re.compile(rb"\0\0\x01\0[^\0]\0"),
+    "a Photoshop file": re.compile(rb"8BPS"),
+    "a Netpbm image (PPM, PGM or PBM)": re.compile(rb"P[1-6][\s#]"),
+    "a NumPy array": re.compile(rb"\x93NUMPY"),
+    "a RAR or 7z archive": re.compile(rb"Rar!|7z\xbc\xaf"),
     "HEIC or AVIF, which some phones write": re.compile(rb".{4}ftyp(hei|hev|mif|msf|avi)", re.DOTALL),
     "a video": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL),
     "a PDF": re.compile(rb"%PDF"),

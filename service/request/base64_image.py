@@ -25,6 +25,7 @@ def decode_base64(text: Any) -> bytes:
         prefix, _, text = text.partition(",")
         if not prefix.lower().endswith(";base64"):
             raise ValueError(f"must be a base64 data URL, got one that begins with {prefix[:40]!r}")
+        text = text.lstrip()
     if "://" in text[:20]:
         raise ValueError(f"is a URL ({text[:80]}), and the service downloads nothing. Send the image file itself in base64")
     try:

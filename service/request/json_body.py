@@ -6,7 +6,7 @@ first. Those inside strings count too, but base64 contains none. The parser itse
 
 import asyncio
 import gc
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -62,7 +62,10 @@ def parse_json(body: bytes, model: type[ModelT]) -> ModelT:
             raise BadJson(
                 "The body is an image file, but this endpoint expects JSON with the image in base64. See /docs for the schema."
             ) from error
-        raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.") from error
+        if body.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in body[:2]:
+            raise BadJson("The JSON is encoded in UTF-16. Send it in UTF-8.") from error
+        hint = " Is it a line break in base64? 'base64 -w0 FILE' writes none." if "control character" in str(error) else ""
+        raise BadJson(f"The JSON cannot be parsed: {str(error)[:MAX_MESSAGE_LENGTH]}.{hint}") from error
 
 
 @contextmanager

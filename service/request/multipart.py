@@ -39,6 +39,10 @@ def parse_form(content_type: str, body: bytes) -> list[FormField]:
         BadForm: The form is damaged, truncated, or has too many parts.
     """
     delimiter = LINE_END + b"--" + _boundary(content_type)
+    if not body:
+        raise BadForm("The form is empty: the request has no body. Send Content-Length, or Transfer-Encoding: chunked.")
+    if body.startswith(delimiter[len(LINE_END) :] + b"\n"):
+        raise BadForm("The lines of the form end with LF. End each line of a header and of a boundary with CR LF (RFC 7578).")
     if body.startswith(delimiter[len(LINE_END) :]):
         position = len(delimiter) - len(LINE_END)
     elif (preamble := body.find(delimiter)) >= 0:

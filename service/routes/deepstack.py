@@ -11,13 +11,13 @@ from pydantic.config import JsonDict
 
 from detector.detector import DEFAULT_IOU
 from detector.errors import UnknownModel
-from detector.messages import did_you_mean
 from detector.version import installed_version
 from service.auth.authenticator import FORM_FIELD, ApiKeyAuthenticator
 from service.errors import BODY_ERRORS, IMAGE_ERRORS, BadForm, NoModel, UnsupportedMediaType
 from service.inference.pipeline import InferencePipeline
 from service.inference.types import MAX_DETECTIONS, InferenceOptions, InferenceResult
 from service.models.loaded_model import LoadedModel
+from service.request.body_hints import check_form_file
 from service.request.images import IMAGE_FIELD, check_content_coding
 from service.request.multipart import FormField, parse_form
 from service.routes.dependencies import AuthenticatorDep, InferenceDep, RegistryDep, admit_images, reject_repeated_params
@@ -221,9 +221,12 @@ def _known_fields(fields: Sequence[FormField]) -> dict[str, bytes]:
     for name in (IMAGE_FIELD, CONFIDENCE_FIELD):
         count = sum(field.name == name for field in fields)
         if count > 1 or (name == IMAGE_FIELD and count == 0):
-            similar = next((hint for field in fields if count == 0 and (hint := did_you_mean(field.name, [name]))), "")
-            raise BadForm(f"The form must have one field {name!r}, got {count}.{similar}")
-    return {field.name: field.data for field in fields}
+            others = ", ".join(repr(field.name[:40]) for field in fields) if count == 0 else ""
+            hint = f" Its fields are {others}. Send the image file as {name!r}." if others else ""
+            raise BadForm(f"The form must have one field {name!r}, got {count}.{hint}")
+    values = {field.name: field.data for field in fields}
+    check_form_file(IMAGE_FIELD, values[IMAGE_FIELD])
+    return values
 
 
 def _min_confidence(data: bytes) -> float:

@@ -150,8 +150,13 @@ def test_to_dict_can_be_serialised_as_json(model):
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (io.StringIO("text"), "binary mode"),
         ("https://example.com/dog.jpg", "is a URL, and URLs are not downloaded"),
+        ("data:image/jpeg;base64,AAAA", "is a data URL"),
+        (Image.new("I", (9, 9), 40_000), "pixels of 8 or 16 bits, got mode I with 9 x 9 pixels"),
+        (Image.new("F", (9, 9), 0.5), "got mode F"),
+        (Image.new("La", (9, 9)), "got mode La"),
+        (Image.new("RGB", (0, 9)), "with 0 x 9 pixels"),
     ],
-    ids=["no bytes", "text", "number", "two axes", "floats", "text file", "URL"],
+    ids=lambda value: value[:30] if isinstance(value, str) else type(value).__name__,
 )
 def test_a_source_that_is_not_an_image_is_an_error(model, source, message):
     with pytest.raises(boxwright.BoxwrightError, match=message):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from detector.text_encoding import decode_text
 from training.config.loss_scales import DEFAULT_SCALES, Scales
 from training.config.text import parse_number, parse_pairs, toml_value
 from training.errors import ConfigError
@@ -240,7 +241,7 @@ class Config(BaseModel):
     def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> "Config":
         """Read the options of a TOML file and replace those in `changed`. Raises ConfigError, OSError."""
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(decode_text(path.read_bytes()))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not readable as TOML: {error}.") from error
         return cls.of(values | dict(changed or {}), str(path))

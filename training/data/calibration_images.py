@@ -36,7 +36,11 @@ def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> lis
         found = sorted(set(_images_of(folder, TRAINING_SET)) - evaluated)
     else:
         held_out = {path for name in known if name in (val_set, "val", "test") for path in _images_of(folder, name)} if has_lists else set()
-        found = [path for path in find_images(folder) if path not in held_out and not _is_in_held_out_folder(path.relative_to(folder))]
+        found = [
+            path
+            for path in find_images(folder, subfolders=True)
+            if path not in held_out and not _is_in_held_out_folder(path.relative_to(folder))
+        ]
     if not found:
         raise DatasetError(f"{folder}: there are no training images for calibration. Give a folder with a few hundred images.")
     return [found[index * len(found) // count] for index in range(count)] if len(found) > count else found

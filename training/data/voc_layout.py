@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path, PurePosixPath
 
-from detector.imaging.suffixes import FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from detector.text_encoding import decode_text
 from training.errors import DatasetError
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", ".")
@@ -29,8 +30,9 @@ LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
 MAX_PATH_LENGTH, MAX_PATH_PARTS = 1024, 64
 
-_WORDS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "eval", "evaluation"), "test": ("test", "testing")}
-_SETS = {word: image_set for image_set, words in _WORDS.items() for word in words}
+_WORD = re.compile(  # train, validation, testset, TrainImages
+    "(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|eval(?:uation)?)|(?P<test>test(?:ing)?))(?:sets?|data|images?|imgs?|split)?"
+)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
 
@@ -38,9 +40,10 @@ NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 def set_of_name(name: str) -> str | None:
     """Return "train", "val" or "test" if the name contains words for exactly one of them, in any case and with any suffix, else None.
 
-    Train, train2017 and obj_train_data are "train"; images-val is "val"; trainval and train_val name no single set.
+    Train, train2017, trainset and obj_train_data are "train"; images-val and ValImages are "val"; trainval names no single set.
     """
-    found = {_SETS[word] for word in re.findall("[a-z]+", name.lower()) if word in _SETS}
+    words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    found = {match.lastgroup for word in words if (match := _WORD.fullmatch(word))}
     return found.pop() if len(found) == 1 else None
 
 
@@ -50,14 +53,14 @@ def set_of_path(parts: Iterable[str]) -> str | None:
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """Return the content of a UTF-8 text file. Raises DatasetError if it is too large, unreadable or not UTF-8."""
+    """Return the content of a text file, in UTF-8 or with a byte order mark. Raises DatasetError if it is too large or unreadable."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise DatasetError(f"{path} is not a regular file.")
         if status.st_size > max_bytes:
             raise DatasetError(f"{path}: the file has {status.st_size} bytes; at most {max_bytes} are read.")
-        return path.read_text(encoding="utf-8-sig")
+        return decode_text(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -72,10 +75,10 @@ def leads_out(name: str) -> bool:
 
 def check_name(folder: Path, name: str) -> None:
     """Raise DatasetError if the name leads out of the folder, or cannot be part of a list or of XML."""
+    if name != name.strip() or NOT_PRINTABLE.search(name) or ("\\" in name and ".." not in name):
+        raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
     if leads_out(name):
         raise DatasetError(f"{folder}: the name {name!r} leads out of the folder.")
-    if name != name.strip() or NOT_PRINTABLE.search(name):
-        raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
 
 
 def check_path_length(path: str) -> None:
@@ -149,14 +152,24 @@ def _image_candidates(name: str, filename: str) -> Iterator[str]:
         yield from (f"{candidate}{suffix}" for suffix in ("", ".jpg", *suffixes, *(suffix.upper() for suffix in suffixes)))
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return the images of the image folder and its subfolders or, without an image folder, only those directly in `folder`; sorted.
+def find_images(folder: Path, *, subfolders: bool = False) -> list[Path]:
+    """Return the images, sorted. Hidden files, linked folders, annotated copies and folders of other programs are omitted.
 
-    Hidden files, linked folders and folders of other programs are omitted.
+    These are all images in and below the image folder or, without one, only those directly in `folder`.
+
+    Args:
+        folder: The data set, or a folder of images.
+        subfolders: Include images below `folder` even if it has no image folder, such as JPEGImages.
     """
     place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
-    paths = _visible_files(folder / place, nested=place != ".")
-    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    paths = _visible_files(folder / place, nested=subfolders or place != ".")
+    images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
+    return sorted(path for path in images if path.is_file())
+
+
+def unsupported_images(folder: Path) -> list[Path]:
+    """Return the images in and below a folder that cannot be decoded because of their format, sorted."""
+    return sorted(path for path in _visible_files(folder, nested=True) if path.suffix.lower() in UNSUPPORTED_SUFFIXES)
 
 
 def all_annotations(folder: Path) -> list[str]:
@@ -193,6 +206,8 @@ def linked_folders(folder: Path) -> list[Path]:
 def file_inside(folder: Path, relative: PurePosixPath) -> Path | None:
     """Return the regular file at a relative path, or None if there is none. Raises DatasetError if a link leads out of the folder."""
     path = folder / relative
+    if "\0" in str(path):
+        return None
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None

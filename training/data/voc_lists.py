@@ -102,7 +102,8 @@ def _nested_dataset(folder: Path) -> str:
 
 def _import_command(folder: Path) -> str:
     """Return a sentence and a space with the command that imports the folder if it has YOLO or COCO data, or else an empty string."""
-    yolo = next((name for name in ("data.yaml", "dataset.yaml", "classes.txt", "obj.names", "labels") if (folder / name).exists()), None)
+    yolo = next((name for name in ("data.yaml", "dataset.yaml", "classes.txt", "obj.names") if (folder / name).exists()), None)
+    yolo = yolo or ("labels" if any((folder / "labels").rglob("*.txt")) else None)
     coco = next((path for place in (".", "annotations", "*") for path in sorted(folder.glob(f"{place}/*.json"))), None)
     if yolo:
         return f"{yolo} is part of a YOLO data set, which `boxwright data import {folder} --from yolo --out DIR` converts. "

@@ -5,6 +5,8 @@ Files have 1-based inclusive pixels; samples have continuous pixel edges: xmin -
 
 import hashlib
 import math
+import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from detector.boxes.detections import Boxes
 from detector.boxes.placement import ImageArray
 from detector.errors import ImageError, MissingExtra
 from detector.imaging.image import read_image, read_image_bytes
+from detector.text_encoding import decode_text
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, unsupported_image
@@ -34,7 +37,15 @@ MAX_XML_BYTES = 8 * 2**20
 MAX_DEPTH = 20
 MAX_COORDINATE = 1e6
 ROTATION = "rotation"
-FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+FLAGS = dict.fromkeys(("", "0", "0.0", "false", "no", "unspecified"), False) | dict.fromkeys(("1", "1.0", "true", "yes"), True)
+
+_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")  # an editor that indents XML wraps long labels
+_DECLARATION = re.compile(r"\s{0,100}<\?xml[^>]{0,100}\?>")
+_DECLARED_ENCODING = re.compile(r"encoding\s{0,9}=\s{0,9}[\"']([\w-]{1,20})")
+_EAST_ASIAN = {"gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "big5": "big5hkscs"} | {
+    name: name for name in ("shift_jis", "shift-jis", "euc-jp", "euc-kr", "cp932", "cp936", "cp949", "cp950")
+}
+"""Declared encoding -> Python's codec that reads it. The parser does not know multi-byte encodings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,20 +166,36 @@ def parse_annotation(xml: Path) -> Element:
         if xml.stat().st_size > MAX_XML_BYTES:
             raise DatasetError(f"{xml}: the annotation has {xml.stat().st_size} bytes; at most {MAX_XML_BYTES} are read.")
         data = xml.read_bytes()
-        root: Element = fromstring(data, forbid_dtd=True)
+        root: Element = fromstring(_for_parser(data), forbid_dtd=True)
     except OSError as error:
         raise DatasetError(f"{xml} cannot be read: {error.strerror or error}.") from error
     except DefusedXmlException as error:
         raise DatasetError(f"{xml}: not readable as XML: document types are refused. Delete the line with <!DOCTYPE.") from error
     except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
-        advice = "" if _is_utf_8(data) else " Save it as UTF-8."
-        advice = " Delete encoding=... from the first line." if "encoding specified" in str(error) else advice
+        advice = " Delete encoding=... from the first line." if "encoding" in str(error) else ""
+        advice = advice if _is_utf_8(data) else " Save it as UTF-8."
         raise DatasetError(f"{xml}: not readable as XML: {str(error).rstrip('.')}.{advice}") from error
     if root.tag != "annotation":
         advice = " Export the labels from CVAT as Pascal VOC." if root.tag == "annotations" else ""
         raise DatasetError(f"{xml}: the root element is <{root.tag[:40]}>; a VOC file has <annotation>.{advice}")
     _check_depth(root, xml)
     return root
+
+
+def _for_parser(data: bytes) -> bytes | str:
+    """Return XML as text if the parser would not know its encoding, or would trust a wrong declaration. Raises UnicodeDecodeError."""
+    declaration = _DECLARATION.match(data[:300].decode("latin-1"))
+    declared = _DECLARED_ENCODING.search(declaration[0]) if declaration else None
+    if declared and (codec := _EAST_ASIAN.get(declared[1].lower())):
+        return _without_declaration(data.decode(codec))
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return _without_declaration(decode_text(data))
+    return data.lstrip(b" \t\r\n")
+
+
+def _without_declaration(xml: str) -> str:
+    declaration = _DECLARATION.match(xml)
+    return xml[declaration.end() :] if declaration else xml
 
 
 def _is_utf_8(data: bytes) -> bool:
@@ -228,14 +255,17 @@ def _number(element: Element, corner: str, xml: Path) -> float:
 
 
 def _flag(element: Element, tag: str, xml: Path) -> bool:
-    text = (element.findtext(tag) or "0").strip().lower()
+    text = (element.findtext(tag) or "").strip().lower()
     if text not in FLAGS:
         raise DatasetError(f"{xml}: <{tag}> is {text[:40]!r}; expected 0 or 1.")
     return FLAGS[text]
 
 
 def _text(element: Element, path: str, xml: Path) -> str:
-    text = (element.findtext(path) or "").strip()
+    tag = path.partition("/")[0]
+    if (count := len(element.findall(tag))) > 1:
+        raise DatasetError(f"{xml}: an <object> has {count} <{tag}>, and only the first would be used. Write one <object> for each.")
+    text = _LINE_BREAK.sub(" ", (element.findtext(path) or "").strip())
     if not text:
         raise DatasetError(f"{xml}: an <object> has no <{path.replace('/', '><')}>.")
     return text

@@ -26,6 +26,7 @@ from training.errors import DatasetError
 from weights.atomic_files import DISK_FULL, sync_folder
 
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
+_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")
 DECIMALS = 4
 
 
@@ -68,10 +69,10 @@ def annotation_xml(
 
 
 def checked_label(label: str) -> str:
-    """Return the label without surrounding whitespace. Raises DatasetError if it is blank or XML cannot hold it."""
+    """Return the label in one line, without surrounding whitespace. Raises DatasetError if it is blank or XML cannot hold it."""
     if not label.strip() or _NOT_IN_XML.search(label):
         raise DatasetError(f"the label {label[:40]!a} is blank, or has characters that XML cannot hold.")
-    return label.strip()
+    return _LINE_BREAK.sub(" ", label.strip())
 
 
 def write_box(bndbox: Element, box: Boxes) -> None:
@@ -104,13 +105,14 @@ class NewDataset:
 
     folder: Path
 
-    def add(self, name: str, image: Path, xml: bytes, *, link: bool = False) -> None:
+    def add(self, name: str, image: Path, xml: bytes, *, suffix: str | None = None, link: bool = False) -> None:
         """Add an image and its annotation.
 
         Args:
             name: Name without suffix. It may have subfolders.
             image: The image file, which is copied byte for byte.
             xml: The annotation.
+            suffix: Suffix of the copy. None: that of the image.
             link: Create a hard link instead of a copy if the file system supports it.
 
         Raises:
@@ -121,7 +123,7 @@ class NewDataset:
         annotation = self.folder / "Annotations" / f"{name}.xml"
         if annotation.exists():
             raise DatasetError(f"two images would have the name {name!r}. Rename one of them.")
-        copy = self.folder / "JPEGImages" / f"{name}{image.suffix}"
+        copy = self.folder / "JPEGImages" / f"{name}{image.suffix if suffix is None else suffix}"
         for path in (annotation, copy):
             path.parent.mkdir(parents=True, exist_ok=True)
         annotation.write_bytes(xml)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from detector.messages import count_of
 from training.data.voc_layout import all_annotations, find_images, linked_folders
@@ -106,7 +107,8 @@ def _label_findings(inspections: Iterable[Inspection], spelling: Mapping[str, st
             correct = spelling[label]
             counts[correct] += count
             if label != correct:
-                yield Finding("spelling", each.name, f"{label[:40]!r} is spelled {correct[:40]!r} elsewhere.", count)
+                written = ascii if normalize("NFC", label) == normalize("NFC", correct) else repr
+                yield Finding("spelling", each.name, f"{written(label[:40])} is spelled {written(correct[:40])} elsewhere.", count)
             if known and correct not in known:
                 yield Finding("unknown-label", each.name, f"{label[:40]!r} is not among the allowed labels: {', '.join(known)}.", count)
     for first, second in similar_labels(label for label in counts if label not in known):

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+from unicodedata import category, normalize
+
+_JOINERS = "\u200c\u200d"  # invisible characters that are a part of words and emoji
 
 Severity = Literal["error", "warning"]
 FINDING_KINDS: dict[str, tuple[Severity, str]] = {
@@ -58,8 +61,12 @@ class Finding:
 
 
 def label_key(label: str) -> str:
-    """Return a key that is equal for all spellings of a label, such as traffic light and "Traffic  Light"."""
-    return " ".join(label.split()).casefold()
+    """Return a key that is equal for all spellings of a label, such as traffic light and "Traffic  Light".
+
+    Labels that look the same have the same key: the composition of characters (NFC) and invisible characters do not count.
+    """
+    visible = "".join(character for character in label if category(character) != "Cf" or character in _JOINERS)
+    return " ".join(normalize("NFC", visible).split()).casefold()
 
 
 def total(findings: Iterable[Finding], severity: Severity) -> int:

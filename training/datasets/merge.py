@@ -1,6 +1,7 @@
 """Join data sets with different labels into a new one, and record which labels are exhaustive in each image.
 
-- Equal image sets are joined: train with train, val with val. Images of a data set without image sets go to train.
+- Equal image sets are joined: train with train, val with val, valid or Validation. Images of a data set without image sets go to train.
+- Annotations that no image set of their data set lists are left out and counted.
 - The first data set keeps its names. If the name of a later image is taken, it gets the number of its data set: a, a-2, a-3.
 - Annotations are copied byte for byte. Only <filename> changes if an image gets another name.
 - The exhaustive labels of an image are those that labelled.json of its data set names, or else all labels of its data set.
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import tostring
 
 from training.data.labelled import check_names_exist, read_labelled
-from training.data.voc_layout import ALL
+from training.data.voc_layout import ALL, all_annotations, set_of_name
 from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import Annotation, image_of, parse_annotation, read_annotation
 from training.data.voc_writer import NewDataset, new_dataset, set_text
@@ -31,6 +32,7 @@ class MergeSummary:
     labels: tuple[str, ...]  # sorted
     partial: int  # images in which some of these labels are not exhaustive
     renamed: int
+    unlisted: int  # annotations that no image set of their data set lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +44,26 @@ class _Source:
     annotations: Mapping[str, Annotation]  # by name
     labelled: Mapping[str, frozenset[str]]  # by name, of its partially labelled images
     labels: frozenset[str]
+    unlisted: int  # annotations in no set
 
     @classmethod
     def read(cls, folder: Path) -> "_Source":
         known = [image_set for image_set in image_sets(folder) if image_set != ALL]
-        listed = {image_set: image_names(folder, image_set) for image_set in known} or {DEFAULT_SET: image_names(folder, ALL)}
+        listed = {_usual_name(image_set, known): image_names(folder, image_set) for image_set in known}
+        listed = listed or {DEFAULT_SET: image_names(folder, ALL)}
         annotations = {name: read_annotation(folder, name) for each in listed.values() for name in dict.fromkeys(each)}
         labelled = read_labelled(folder)
         check_names_exist(folder, labelled.keys() - annotations.keys())
         used = (label for annotation in annotations.values() for label in annotation.labels)
-        return cls(folder, listed, annotations, labelled, frozenset(used).union(*labelled.values()))
+        unlisted = len(set(all_annotations(folder)) - annotations.keys())
+        return cls(folder, listed, annotations, labelled, frozenset(used).union(*labelled.values()), unlisted)
+
+
+def _usual_name(image_set: str, known: Sequence[str]) -> str:
+    """Return "train", "val" or "test" for another word of the same meaning, unless several sets of the data set have that meaning."""
+    usual = set_of_name(image_set) if image_set.isalpha() else None
+    is_only = sum(set_of_name(each) == usual for each in known) == 1
+    return usual if usual and is_only else image_set
 
 
 def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
@@ -87,6 +99,7 @@ def merge_datasets(folders: Sequence[Path], out: Path) -> MergeSummary:
         tuple(sorted(all_labels)),
         len(labelled),
         sum(old != new for renamed in new_names for old, new in renamed.items()),
+        sum(source.unlisted for source in sources),
     )
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from detector.boxes.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
 from detector.messages import count_of
-from training.data.voc_layout import find_images
+from training.data.unlabelled_images import unlabelled_images
 from training.data.voc_reader import read_image_file
-from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
 from training.evaluation.new_classes import describe_new_classes
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
@@ -54,11 +53,8 @@ def detect_in_background(detector: Detector, folder: Path, *, events: Events = S
 
     Raises DatasetError if the folder has no images, ImageError if an image cannot be decoded, and OSError if a file cannot be read.
     """
-    paths = find_images(folder)
-    if not paths:
-        raise DatasetError(f"{folder}: there are no images. Give a folder of images that show none of the new objects.")
     found = []
-    for path in paths:
+    for path in unlabelled_images(folder, "Give a folder of images that show none of the new objects."):
         found.append(detector.detect(read_image_file(path), score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU))
         events.image_evaluated()
     return found

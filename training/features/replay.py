@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from detector.network.spec import Model
-from training.data.voc_layout import ALL, all_annotations, find_images
+from training.data.unlabelled_images import unlabelled_images
+from training.data.voc_layout import ALL, all_annotations
 from training.data.voc_lists import image_sets
 from training.data.voc_reader import Sample, read_set
-from training.errors import DatasetError
 from training.features.memory import Memory
 from training.features.remember import MEMORY_SIZE, make_memory, remember
 
@@ -37,7 +37,5 @@ def replay_samples(folder: Path) -> list[Sample]:
     if all_annotations(folder):
         return read_set(folder, "train" if "train" in image_sets(folder) else ALL)
     nothing = np.zeros(0, np.bool_)
-    samples = [Sample(path.stem, path, np.zeros((0, 4), np.float32), (), nothing, nothing, frozenset()) for path in find_images(folder)]
-    if not samples:
-        raise DatasetError(f"{folder}: there are no images. Give a folder of images or a VOC-style data set.")
-    return samples
+    images = unlabelled_images(folder, "Give a folder of images or a VOC-style data set.")
+    return [Sample(path.stem, path, np.zeros((0, 4), np.float32), (), nothing, nothing, frozenset()) for path in images]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from detector.errors import ModelFileError
+from detector.text_encoding import decode_text
 
 MAX_INTEGER = 2**31 - 1  # Darknet stores integers in 32 bits; nothing in a network needs more.
 MAX_LAYERS = 1000
@@ -31,12 +32,12 @@ def open_regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def read_small_text(path: Path, *, encoding: str, limit: int) -> str:
-    """Read a whole text file. Raises ModelFileError if it has more than `limit` bytes or is not in the encoding."""
+    """Read a whole text file, in `encoding` or with a byte order mark. Raises ModelFileError if it has more than `limit` bytes."""
     with open_regular_file(path) as (file, size):
         if size > limit:
             raise ModelFileError(f"{path} has {size} bytes, but a text file of this kind has at most {limit}. Is it the right file?")
         data = file.read(size)
     try:
-        return data.decode(encoding)
+        return decode_text(data, encoding)
     except UnicodeDecodeError as error:
         raise ModelFileError(f"{path} is not {encoding} text: byte {error.start} is invalid. Save the file as {encoding}.") from error

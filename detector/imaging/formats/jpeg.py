@@ -49,7 +49,9 @@ class _Frame:
     def parse(cls, marker: int, segment: bytes) -> "_Frame":
         if marker not in _SUPPORTED_FRAMES:
             raise NotAnImage("the JPEG is lossless, hierarchical or arithmetic-coded, which is not supported. Save it as a baseline JPEG.")
-        height, width, count = struct.unpack_from(">HHB", segment, 5)
+        precision, height, width, count = struct.unpack_from(">BHHB", segment, 4)
+        if precision in (12, 16):
+            raise NotAnImage(f"the JPEG has {precision} bits per sample, which is not supported. Save it as a JPEG with 8 bits.")
         components = list(struct.iter_unpack("BBB", segment[10 : 10 + 3 * count]))
         sampling = {number: (factors >> 4, factors & 15) for number, factors, _ in components}
         if len(sampling) != count or not sampling or not all(1 <= x <= 4 and 1 <= y <= 4 for x, y in sampling.values()):

@@ -13,6 +13,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 def parse_png(data: bytes) -> ImageFile:
     """Drop texts, colour profiles and the frames of an animation."""
     parts: list[bytes | memoryview] = [data[:8]]
+    if data[12:16] != b"IHDR" and len(data) >= 16:
+        raise DamagedImage("the PNG is corrupt: its first chunk is not its header (IHDR). Save it again.")
     width, height, depth, colour_type = struct.unpack_from(">IIBB", data, 16)
     orientation: int | None = None
     position = 8

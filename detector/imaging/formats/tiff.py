@@ -25,6 +25,7 @@ MAX_SEGMENT_BYTES = 2**28
 """Maximum decoded bytes of one strip or tile, which the decoder holds in memory in addition to the image."""
 MAX_TILE_AREA_FACTOR = 4  # Maximum area of all tiles, as a multiple of the image's area (plus one tile of MAX_TILE).
 
+SUBFILE_TYPE, REDUCED_SIZE = 254, 1  # NewSubfileType; its lowest bit: a smaller version of another page
 WIDTH, HEIGHT, BITS, COMPRESSION, ROWS_PER_STRIP, SAMPLES, PLANAR = 256, 257, 258, 259, 278, 277, 284
 TILE_WIDTH, TILE_HEIGHT = 322, 323
 STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 273, 279, 324, 325
@@ -42,6 +43,10 @@ def parse_tiff(data: bytes) -> ImageFile:
     order, offset, entries = read_directory(data)
     if offset < 8:
         raise DamagedImage("the TIFF is corrupt: its directory overlaps its header. Send the whole file.")
+    if any(entry[0] == SUBFILE_TYPE and entry_number(entry, order) & REDUCED_SIZE for entry in entries):
+        raise NotAnImage(
+            "the first page of the TIFF is only a preview, as in raw files of cameras (DNG, NEF). Save the image as JPEG or PNG."
+        )
     kept = {entry[0]: entry for entry in reversed(entries) if entry[0] in _PIXEL_TAGS}  # the first of repeated tags applies
     for tag in _STRIP_TAGS if kept.keys() & (_TILE_TAGS - {TILE_LENGTHS}) else _TILE_TAGS:
         kept.pop(tag, None)  # libtiff would use unchecked lengths of tiles for strips, and vice versa
@@ -122,6 +127,10 @@ class _Page:
                 f"the TIFF needs {count_of(needed, self._kind.removesuffix('s'))} and has {len(self.offsets):,}. Send the whole file."
             )
         if len(set(self.offsets)) != needed or sum(self.lengths) > len(data) or self._overlap():
+            if any(offset + length > len(data) for offset, length in zip(self.offsets, self.lengths or (0,) * needed, strict=True)):
+                raise DamagedImage(
+                    f"the TIFF is truncated after {count_of(len(data), 'byte')}: {self._kind} are missing. Send the whole file."
+                )
             raise DamagedImage(f"the TIFF has {self._kind} that share bytes. Save it again.")
         if self.compression == JPEG_COMPRESSION:
             self._check_jpeg(data)

@@ -19,6 +19,7 @@ from service.request.images import MAX_REQUEST_IMAGES
 from service.request.json_body import parse_json
 from service.routes.open_inference.schemas import FILES_INPUT, PIXELS_INPUT, InferInput, InferRequest
 
+MAX_SEARCHED_BYTES = 4096  # JSON that precedes tensors is shorter
 MAX_RANK = 4  # Dimensions of the largest tensor, `pixels`.
 EXPECTED_INPUT = f"{FILES_INPUT!r} BYTES [N] or {PIXELS_INPUT!r} UINT8 [N, H, W, 3]"
 
@@ -41,6 +42,8 @@ def parse_infer(body: bytes, json_length: str | None, max_pixels: int = MAX_PIXE
     length = _parse_json_length(json_length, len(body))
     if length == 0 and body:
         return InferRequest(inputs=[InferInput(name=FILES_INPUT, shape=[1], datatype="BYTES")]), [body]
+    if json_length is None and b'"binary_data_size"' in body[:MAX_SEARCHED_BYTES] and not body[-100:].rstrip().endswith(b"}"):
+        raise BadJson(f"The JSON is followed by tensors, so the header {JSON_LENGTH_HEADER} is required. It is the length of the JSON.")
     request = parse_json(body[:length], InferRequest)
     (tensor,) = request.inputs
     rest = memoryview(body)[length:]

@@ -202,6 +202,14 @@ def test_data_sets_are_merged_and_the_next_command_is_named(boxwright, make_flat
     assert "two or more data sets" in " ".join(result.err.replace("│", " ").split())
 
 
+def test_merge_prints_how_many_annotations_are_in_no_image_set(boxwright, make_flat_dataset, tmp_path):
+    for name in ("dogs", "more-dogs"):
+        make_flat_dataset({"a": [DOG], "b": [DOG]}).rename(tmp_path / name)
+    (tmp_path / "dogs" / "train.txt").write_text("a\n", encoding="utf-8")
+    result = boxwright("data", "merge", tmp_path / "dogs", tmp_path / "more-dogs", "--out", tmp_path / "merged")
+    assert (result.code, "1 annotation left out, because no image set lists them." in result.out) == (0, True)
+
+
 def test_findings_are_printed_if_nothing_can_be_repaired(boxwright, make_flat_dataset, tmp_path):
     folder = make_flat_dataset({"a": [DOG]})
     (folder / "a.xml").write_text("<annotation", encoding="utf-8")

@@ -65,13 +65,16 @@ def test_the_api_key_comes_from_an_option_a_file_or_the_environment(
 ):
     key = new_key()
     service = start_service(model_file, BOXWRIGHT_KEY_HASHES=str(HashedKey.of("cli", key)))
-    (tmp_path / "key.txt").write_text(f"{key}\n")
+    (tmp_path / "key.txt").write_text(f"{key}\n", encoding="utf-16")  # as PowerShell redirects output
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\0")
     command = ("detect", make_image("a.jpg"), "--server", service.url, "--json")
     missing, wrong = boxwright(*command), boxwright(*command, "--api-key", key[:-1])
     by_option, by_file = boxwright(*command, "--api-key", key), boxwright(*command, "--api-key-file", tmp_path / "key.txt")
     monkeypatch.setenv("BOXWRIGHT_API_KEY", key)
     by_variable = boxwright(*command)
+    binary = boxwright(*command, "--api-key-file", tmp_path / "binary.txt")
     service.stop()
+    assert (binary.code, "is not a text file. It must contain the API key" in binary.err) == (2, True)
     assert (missing.code, missing.out) == (wrong.code, wrong.out) == (2, "")
     assert "requires an API key. Set BOXWRIGHT_API_KEY, or give --api-key-file FILE or --api-key KEY." in missing.err
     assert "does not accept this API key" in wrong.err

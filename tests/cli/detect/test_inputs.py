@@ -1,5 +1,7 @@
 """The image paths that command-line arguments stand for."""
 
+from pathlib import Path
+
 import pytest
 
 from cli.detect.inputs import expand_image_paths
@@ -15,10 +17,20 @@ def test_a_list_means_the_paths_in_its_lines_if_lists_are_allowed(make_image, tm
     assert expand_image_paths([tmp_path / "none.txt"], lists=True) == ([tmp_path / "none.txt"], [])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path, encoding):
+    file = tmp_path / "list.txt"
+    file.write_text("ä 1.jpg\r\nb.jpg\r\n", encoding=encoding)
+    assert expand_image_paths([file], lists=True) == ([Path("ä 1.jpg"), Path("b.jpg")], [])
+
+
 def test_an_empty_list_is_reported_and_a_binary_list_is_an_error(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("\n\n", encoding="utf-8")
     assert expand_image_paths([file], lists=True) == ([], [f"{file}: the list has no path."])
+    file.write_bytes(b"\xff\xfea")
+    with pytest.raises(SettingError, match="not text in the encoding of its byte order mark"):
+        expand_image_paths([file], lists=True)
     file.write_bytes(b"a.jpg\0")
     with pytest.raises(SettingError, match="this file is binary"):
         expand_image_paths([file], lists=True)

@@ -47,7 +47,9 @@ def test_a_written_form_is_read_back(fields):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "does not occur"),
+        (b"", "the request has no body"),
+        (b"--other--", "does not occur"),
+        (part(b"data").replace(b"\r\n", b"\n") + b"\n--edge--\n", "End each line of a header and of a boundary with CR LF"),
         (b"--edge", "truncated"),
         (part(b"data"), "truncated"),
         (part(b"data") + b"--edge", "truncated"),

@@ -102,7 +102,15 @@ def test_an_image_that_was_converted_to_text_is_recognised(detect, form, errors)
     assert "converted to text" in refusal(detect(text.encode()), 415, "not-an-image")
 
 
-@pytest.mark.parametrize("change", [lambda text: f"DATA:image/JPEG;Base64,{text}", lambda text: f"{text}\n", lambda text: f" {text}\r\n"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: f"DATA:image/JPEG;Base64,{text}",
+        lambda text: f"data:image/jpeg;base64, {text}",
+        lambda text: f"{text}\n",
+        lambda text: f" {text}\r\n",
+    ],
+)
 def test_data_urls_in_capitals_and_surrounding_space_are_accepted(detect, make_image_bytes, change):
     assert detect(json.dumps({"image": change(b64encode(make_image_bytes()).decode())}), JSON).status_code == 200
 
@@ -125,9 +133,18 @@ def test_other_json_values_in_place_of_base64_are_named(detect, value, message):
     assert message in refusal(detect(json.dumps({"image": value}), JSON), 400, "bad-json")
 
 
+def test_line_breaks_of_base64_in_json_get_advice(detect):
+    assert "'base64 -w0 FILE' writes none" in refusal(detect('{"image": "AAAA\nAAAA"}', JSON), 400, "bad-json")
+
+
 def test_json_may_begin_with_a_byte_order_mark(detect, make_image_bytes):
     body = json.dumps({"image": b64encode(make_image_bytes()).decode()}).encode()
     assert detect(b"\xef\xbb\xbf" + body, JSON).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_json_in_utf_16_is_named(detect, encoding):
+    assert "encoded in UTF-16. Send it in UTF-8" in refusal(detect('{"image": "AAAA"}'.encode(encoding), JSON), 400, "bad-json")
 
 
 @pytest.mark.parametrize("path", ["/v2/models/tiny-random/infer", "/v1/models/tiny-random:predict"])

@@ -57,6 +57,12 @@ def test_activation_needs_new_hidden_layers(option):
     assert Config.of({"activation": "elu", **option}).activation == "elu"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_toml_file_may_begin_with_a_byte_order_mark(tmp_path, encoding):
+    (tmp_path / "a.toml").write_text("epochs = 7\r\n", encoding=encoding)
+    assert Config.read(tmp_path / "a.toml").epochs == 7
+
+
 def test_the_error_of_an_invalid_toml_file_names_it(tmp_path):
     path = tmp_path / "x.toml"
     path.write_text("epochs = = 3", encoding="utf-8")

@@ -48,6 +48,8 @@ LAYOUTS = {
     "two images of one name": (["JPEGImages/x/a.jpg", "JPEGImages/y/a.jpg"], {}, {"val": ["y/a"]}, ["JPEGImages/x/a.jpg"]),
     "YOLO folders": (["images/train2017/a.jpg", "images/val2017/b.jpg", "images/Testing/c.jpg"], {}, {}, ["images/train2017/a.jpg"]),
     "only images": (["a.jpg", "b.webp"], {}, {}, ["a.jpg", "b.webp"]),
+    "images in subfolders": (["day/a.jpg", "day/a.boxes.jpg", "night/b.jpg", "c.jpg"], {}, {}, ["c.jpg", "day/a.jpg", "night/b.jpg"]),
+    "Roboflow": (["train/a.jpg", "valid/b.jpg"], {"train/a.xml": "a.jpg", "valid/b.xml": "b.jpg"}, {}, ["train/a.jpg"]),
 }
 
 

@@ -105,7 +105,14 @@ def test_a_folder_without_annotations_is_refused(tmp_path):
         read_set(tmp_path, "all")
 
 
-@pytest.mark.parametrize("data", [b"caf\xe9\n", "ä".encode("utf-16")], ids=["latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_list_with_a_byte_order_mark_is_read(make_dataset, encoding):
+    folder = make_dataset({"ä": DOG}, {"train": ["ä"]})
+    (folder / "ImageSets" / "Main" / "train.txt").write_bytes("ä\r\n".encode(encoding))
+    assert image_names(folder, "train") == ["ä"]
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9\n", b"\xff\xfea"], ids=["latin-1", "damaged utf-16"])
 def test_a_list_that_is_not_utf_8_is_refused(make_dataset, data):
     folder = make_dataset({"a": DOG}, {"train": ["a"]})
     (folder / "ImageSets" / "Main" / "train.txt").write_bytes(data)

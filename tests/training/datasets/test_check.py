@@ -117,6 +117,14 @@ def test_the_most_frequent_spelling_of_a_label_is_correct(make_dataset):
     )  # equally frequent spellings: the first in alphabetical order
 
 
+@pytest.mark.parametrize("label", ["caf\u0065\u0301", "\u200bcaf\u00e9", "caf\u00e9\ufeff", "\u202acaf\u00e9"])
+def test_labels_that_look_the_same_are_spellings_of_one_label(make_dataset, label):
+    folder = make_dataset({"a": [("caf\u00e9", 1, 1, 30, 40)] * 2, "b": [(label, 1, 1, 30, 40)]}, {"train": ["a", "b"]})
+    finding = next(finding for finding in check_dataset(folder).findings if finding.kind == "spelling")
+    assert finding.where == "b"
+    assert "\\u" in finding.detail  # the difference is visible
+
+
 def test_allowed_labels_decide_the_spelling_and_what_is_unknown(make_dataset):
     folder = make_dataset({"a": [("raccoon", 1, 1, 30, 40)], "b": [("raccoon", 1, 1, 20, 20), ("racoon", 1, 1, 30, 40)]})
     check = check_dataset(folder, labels=("Raccoon", "fox"))

@@ -30,7 +30,7 @@ def files(folder):
 def test_every_image_is_labelled_for_the_labels_of_its_own_source(sources, tmp_path):
     before = [files(folder) for folder in sources]
     summary = merge_datasets(sources, tmp_path / "merged")
-    assert summary == MergeSummary(6, {"train": 4, "val": 1, "test": 1}, 5, ("cat", "cow", "dog"), partial=6, renamed=1)
+    assert summary == MergeSummary(6, {"train": 4, "val": 1, "test": 1}, 5, ("cat", "cow", "dog"), partial=6, renamed=1, unlisted=0)
     dog, cat, both = frozenset({"dog"}), frozenset({"cat"}), frozenset({"cat", "cow"})
     assert read_labelled(tmp_path / "merged") == {"a": dog, "b": dog, "sub/c": dog, "a-3": cat, "a-2": both, "d": both}
     assert (
@@ -50,6 +50,29 @@ def test_image_sets_are_merged_in_the_order_of_the_sources(sources, tmp_path):
         (sample,) = (sample for sample in train if sample.name == name)
         assert sample.image_path.read_bytes() == (sources[source] / "JPEGImages" / f"{old}.jpg").read_bytes()
     assert read_annotation(tmp_path / "merged", "a-3").filename == "a-3.jpg"
+
+
+@pytest.mark.parametrize(
+    ("names", "merged"),
+    [
+        (("train", "valid"), {"train": 2, "val": 2}),
+        (("Train", "Validation"), {"train": 2, "val": 2}),
+        (("trainset", "test"), {"train": 2, "val": 1, "test": 1}),
+        (("val", "valid"), {"train": 1, "val": 2, "valid": 1}),
+        (("trainval", "val_2024"), {"train": 1, "val": 1, "trainval": 1, "val_2024": 1}),
+    ],
+)
+def test_image_sets_with_another_word_of_the_same_meaning_are_joined(make_dataset, tmp_path, names, merged):
+    first = make_dataset({"a": [], "b": []}, {"train": ["a"], "val": ["b"]}, "first")
+    second = make_dataset({"c": [], "d": []}, {names[0]: ["c"], names[1]: ["d"]}, "second")
+    assert merge_datasets([first, second], tmp_path / "merged").by_set == merged
+
+
+def test_annotations_in_no_image_set_are_counted(make_dataset, tmp_path):
+    first = make_dataset({"a": [DOG], "b": [DOG], "sub/c": []}, {"train": ["a"]}, "first")
+    second = make_dataset({"d": [], "e": []}, folder="second")
+    summary = merge_datasets([first, second], tmp_path / "merged")
+    assert (summary.images, summary.unlisted) == (3, 2)
 
 
 def test_other_content_of_annotations_is_kept(sources, tmp_path):

@@ -64,7 +64,8 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_folder(tmp_pa
     [
         (b"<!DOCTYPE annotation><annotation/>", "document types are refused"),
         ("<annotation><filename>\u72d7.jpg</filename></annotation>".encode("gbk"), r"invalid token.*Save it as UTF-8\."),
-        ('<?xml version="1.0" encoding="gbk"?><annotation>\u72d7</annotation>'.encode("gbk"), r"multi-byte encodings.*Save it as UTF-8\."),
+        (b'<?xml version="1.0" encoding="gbk"?><annotation>\xff\xff</annotation>', r"codec can't decode.*Save it as UTF-8\."),
+        (b'<?xml version="1.0" encoding="unicode"?><annotation/>', r"unknown encoding: unicode\. Delete encoding"),
     ],
 )
 def test_unreadable_annotations_get_advice(make_dataset, content, message):

@@ -10,6 +10,14 @@ from training.datasets.split import split_dataset, write_split
 from training.errors import DatasetError
 
 
+@pytest.mark.parametrize(("train", "val"), [("trainset", "valset"), ("TrainImages", "TestData")])
+def test_folders_of_sets_may_have_suffixes(tmp_path, annotated, save_image, train, val):
+    for seed, name in enumerate((f"{train}/a", f"{val}/b")):
+        save_image(tmp_path / f"{name}.jpg", seed)
+        (tmp_path / f"{name}.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    assert image_names(tmp_path, "train") == [f"{train}/a"]
+
+
 def test_roboflows_voc_export_is_read(tmp_path, annotated, save_image):
     for seed, name in enumerate(("train/a", "train/b", "valid/c", "test/d")):
         save_image(tmp_path / f"{name}.jpg", seed)
@@ -153,6 +161,55 @@ def test_annotations_of_other_forms_are_refused_with_advice(make_dataset, xml, m
     (folder / "Annotations" / "a.xml").write_text(xml)
     with pytest.raises(DatasetError, match=message):
         read_annotation(folder, "a")
+
+
+BOX = "<bndbox><xmin>5</xmin><ymin>6</ymin><xmax>30</xmax><ymax>35</ymax></bndbox>"
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "label", "difficult"),
+    [
+        ("dog", "<difficult> </difficult>", "dog", False),
+        ("dog", "<difficult>Unspecified</difficult>", "dog", False),
+        ("dog", "<difficult>0.0</difficult>", "dog", False),
+        ("dog", "<difficult>1.0</difficult>", "dog", True),
+        ("\n  traffic\n    light\n", "", "traffic light", False),
+    ],
+)
+def test_flags_and_labels_of_other_tools_are_read(make_dataset, name, flag, label, difficult):
+    folder = make_dataset({"a": []})
+    text = f"\n<?xml version='1.0'?><annotation><object><name>{name}</name>{flag}{BOX}</object></annotation>"
+    (folder / "Annotations" / "a.xml").write_text(text)
+    annotation = read_annotation(folder, "a")
+    assert (annotation.labels, annotation.difficult.tolist()) == ((label,), [difficult])
+
+
+@pytest.mark.parametrize("content", ["<name>dog</name>" + 2 * BOX, "<name>dog</name><name>cat</name>" + BOX])
+def test_an_object_with_two_boxes_or_names_is_refused(make_dataset, content):
+    folder = make_dataset({"a": []})
+    (folder / "Annotations" / "a.xml").write_text(f"<annotation><object>{content}</object></annotation>")
+    with pytest.raises(DatasetError, match=r"an <object> has 2 <\w+>, and only the first would be used"):
+        read_annotation(folder, "a")
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [("gbk", "gbk"), ("GB2312", "gbk"), ("big5", "big5"), ("Shift_JIS", "shift_jis"), ("euc-kr", "euc-kr"), ("utf-8", "utf-16")],
+)
+def test_annotations_in_multi_byte_encodings_are_read(make_dataset, annotated, declared, encoding):
+    label = "고양이" if declared == "euc-kr" else "犬"
+    folder = make_dataset({"a": []})
+    xml = f'<?xml version="1.0" encoding="{declared}"?>\n{annotated([(label, 1, 1, 30, 40)])}'
+    (folder / "Annotations" / "a.xml").write_bytes(xml.encode(encoding))
+    assert read_annotation(folder, "a").labels == (label,)
+
+
+def test_annotations_in_a_folder_named_labels_are_no_yolo_data(tmp_path, annotated):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.xml").write_text(annotated([]))
+    with pytest.raises(DatasetError) as caught:
+        image_sets(tmp_path)
+    assert "YOLO" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["data.yaml", "classes.txt", "obj.names", "labels/a.txt"])

@@ -1,7 +1,7 @@
 """Imported data sets in the form that all importers return, and their conversion to VOC layout."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
 from detector.imaging.image import read_image, read_image_bytes
+from detector.imaging.image_files import open_image_file
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame, Size
 from training.data.voc_layout import check_name
-from training.data.voc_writer import add_to_dataset, annotation_xml
+from training.data.voc_writer import add_to_dataset, annotation_xml, checked_label
 from training.errors import DatasetError
 from training.events import Events
 
@@ -74,13 +75,22 @@ def write_imported(dataset: ImportedDataset, out: Path) -> ImportSummary:
             lists.setdefault(image_set, []).append(image.name)
     with add_to_dataset(out, lists) as new:
         for image in dataset.images:
-            filename = f"{PurePosixPath(image.name).name}{image.path.suffix}"
+            suffix = _suffix(image.path)
+            filename = f"{PurePosixPath(image.name).name}{suffix}"
             flags = {"difficult": image.difficult, "crowd": image.crowd}
-            new.add(image.name, image.path, annotation_xml(filename, image.size, image.boxes, image.labels, **flags))
+            xml = annotation_xml(filename, image.size, image.boxes, image.labels, **flags)
+            new.add(image.name, image.path, xml, suffix=suffix)
         for image_set, names in lists.items():
             new.write_list(image_set, names)
-    labels = Counter(label for image in dataset.images for label in image.labels)
+    labels = Counter(checked_label(label) for image in dataset.images for label in image.labels)
     return ImportSummary({image_set: len(names) for image_set, names in lists.items()}, labels.total(), tuple(sorted(labels)))
+
+
+def _suffix(image: Path) -> str:
+    """Return the suffix of a copy: that of the image, or else that of its format, because images are found by their suffix."""
+    if image.suffix.lower() in IMAGE_SUFFIXES:
+        return image.suffix
+    return f".{open_image_file(read_image_bytes(image)).format.lower()}"
 
 
 def name_of(folder: Path, relative: PurePosixPath) -> str:
@@ -88,6 +98,14 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     name = str(relative).removesuffix(relative.suffix if relative.suffix.lower() in IMAGE_SUFFIXES else "")
     check_name(folder, name)
     return name
+
+
+def joined_classes(classes: Iterable[tuple[int | str, str]]) -> list[str]:
+    """Return a sentence about each label that several classes have. classes: numbers and labels."""
+    numbers: dict[str, list[str]] = {}
+    for number, label in classes:
+        numbers.setdefault(label, []).append(str(number))
+    return [f"Classes {', '.join(same)} have the same name, {label!r}: joined." for label, same in numbers.items() if len(same) > 1]
 
 
 @dataclass(frozen=True)

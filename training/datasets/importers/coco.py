@@ -6,7 +6,6 @@ attribute `rotation`) becomes the upright rectangle around it.
 """
 
 import math
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -14,14 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from detector.boxes.detections import Corners
 from detector.messages import count_of
+from detector.text_encoding import decode_text
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.voc_layout import set_of_name
-from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
+from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.datasets.importers.coco_masks import corners_of_mask
 from training.errors import DatasetError
@@ -53,7 +53,7 @@ class _Part(BaseModel):
 
 class _Image(_Part):
     id: _Id
-    file_name: str
+    file_name: Annotated[str, Field(validation_alias=AliasChoices("file_name", "path", "coco_url"))]  # LVIS has only the URL
     width: Annotated[float, Field(le=1_000_000, allow_inf_nan=False)] | None = None
     height: Annotated[float, Field(le=1_000_000, allow_inf_nan=False)] | None = None
 
@@ -77,7 +77,11 @@ class _Annotation(_Part):
     def rotation(self) -> float:
         """Angle of the box in degrees (CVAT)."""
         angle = self.attributes.get("rotation") if isinstance(self.attributes, dict) else None
-        return float(angle) if isinstance(angle, int | float) and math.isfinite(angle) else 0.0
+        try:
+            degrees = float(angle) if isinstance(angle, int | float | str) else 0.0
+        except ValueError:
+            return 0.0
+        return degrees if math.isfinite(degrees) else 0.0
 
     @cached_property
     def corners(self) -> Corners | None:
@@ -176,7 +180,7 @@ def _check_distinct(annotations: Path, file: _CocoFile, found: Mapping[_Id, Foun
 
 
 def _notes(file: _CocoFile, found: Mapping[_Id, FoundImage]) -> list[str]:
-    notes = []
+    notes = joined_classes({category.id: category.name for category in file.categories}.items())
     if absent := [image.file_name for image in file.images if image.id not in found]:
         notes.append(f"{count_of(len(absent), 'image')} named in the file but missing, such as {absent[0]}: skipped.")
     if rotated := sum(is_rotated(each.rotation) for each in file.annotations):
@@ -195,11 +199,9 @@ def _parse(path: Path) -> _CocoFile:
     if path.is_dir():
         example = next((f", such as {each}" for each in sorted(path.rglob("*.json"))), "")
         raise DatasetError(f"{path} is a folder. Give the .json file{example}.")
-    content = path.read_bytes().removeprefix(BOM_UTF8)
+    content = _read_json_text(path)
     if not content.strip():
         raise DatasetError(f"{path}: the file is empty.")
-    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        raise DatasetError(f"{path} is UTF-16 text. Save it as UTF-8.")
     try:
         return _CocoFile.model_validate_json(content)
     except ValidationError as error:
@@ -210,6 +212,17 @@ def _parse(path: Path) -> _CocoFile:
             kind = "a list" if isinstance(first["input"], list) else "another value"
             message = f"expected an object with images, annotations and categories, got {kind}"
         raise DatasetError(f"{path} is not a COCO file of boxes: {message}.") from error
+
+
+def _read_json_text(path: Path) -> str:
+    """Return the text of the file. Its bytes, of which COCO has 450 million, are freed before the text is parsed."""
+    data = path.read_bytes()
+    if data.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise DatasetError(f"{path} is compressed. Unpack it, and give the .json file.")
+    try:
+        return decode_text(data)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
 
 
 def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> None:

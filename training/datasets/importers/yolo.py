@@ -107,6 +107,11 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
             "A label file has the name of its image (images/a.jpg: labels/a.txt), in the folder of the image or in the same place "
             "under `labels`."
         )
+    if files.other_label_files and not files.label_files:
+        raise DatasetError(
+            f"{files.folder}: no image has a label file (.txt), but {files.other_label_files[0]} has the name of an image. "
+            "Export the labels in YOLO's format."
+        )
 
 
 def _notes(files: YoloFolder, images: tuple[PurePosixPath, ...], imported: list[ImportedImage], problems: LabelProblems) -> list[str]:

@@ -1,16 +1,19 @@
 """Read the classes and the image sets of a YOLO data set from data.yaml, or from files of class names and `yolo_lists`."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from detector.errors import MissingExtra
 from detector.messages import count_of
 from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
+from training.datasets.importers.base import joined_classes
 from training.datasets.importers.yolo_labels import Classes, looks_like_labels
 from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder, folder_key
-from training.datasets.importers.yolo_lists import ImageIndex, sets_of_lists, without_leading_parts
+from training.datasets.importers.yolo_lists import ImageIndex, class_file_of_data, sets_of_lists, without_leading_parts
 from training.errors import DatasetError
 from weights.formats.numbered_labels import numbered_labels
 
@@ -24,8 +27,10 @@ MAX_YAML_CHARACTERS = 2**19
 """Longest YAML file. The parser is written in Python and slow."""
 MAX_SET_ENTRIES = 100
 """Maximum number of folders and lists of one image set. Each may be searched for in all images."""
+_LIST_SUFFIXES = frozenset({".txt", ".list", ".lst", ".csv", ""})
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _YAML = (".yaml", ".yml")
+_SET_KEY = re.compile("([a-z]+)(_(images?|imgs?|dir|folder|path|list|file))?")  # train, val_images
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,11 @@ class YoloConfig:
     def read(cls, files: YoloFolder) -> "YoloConfig":
         """Read data.yaml, or obj.data and a file of class names. Raises DatasetError."""
         known, others = _config_candidates(files)
-        configs = [config for path in known if (config := cls._of_file(files, path))][:1]
-        if not configs or not configs[0].is_yaml:
-            configs += [config for path in others if (config := cls._of_file(files, path))]
-        for path in _unusual_class_files(files) if not configs else ():
-            configs += [config for config in (cls._of_file(files, path),) if config]
+        configs = [config for path in known if (config := cls._of_file(files, path))]
+        if configs and configs[0].is_yaml:
+            return configs[0]
+        configs += [config for path in others if (config := cls._of_file(files, path))]
+        configs = configs or [config for path in _unusual_class_files(files) if (config := cls._of_file(files, path))]
         for other in configs[1:]:
             _check_same_classes(files, configs[0], other)
         if configs:
@@ -65,6 +70,8 @@ class YoloConfig:
         if path.suffix.lower() not in _YAML:
             labels = {number: line.strip() for number, line in enumerate(text.split("\n")) if line.strip()}
             labels = numbered_labels([*labels.values()]) or labels
+            if not labels:
+                raise DatasetError(f"{files.folder / path}: the file is empty. It must have the name of one class per line.")
             return cls(Classes(labels, str(path)), str(path), sets, root)
         content = _parse_yaml(files.folder / path, text)
         if not (isinstance(content, dict) and "names" in content) and str(path) not in CLASS_FILES:
@@ -72,7 +79,7 @@ class YoloConfig:
         values = content if isinstance(content, dict) else {}
         labels = _labels_of_yaml(files.folder / path, content)
         classes = Classes(labels, str(path), has_keypoints="kpt_shape" in values)
-        if of_yaml := _sets_of_yaml(values):
+        if of_yaml := _sets_of_yaml(files.folder / path, values):
             sets, root = of_yaml, str(values.get("path") or "")
         return cls(classes, str(path), sets, root)
 
@@ -105,6 +112,7 @@ def _config_candidates(files: YoloFolder) -> tuple[list[PurePosixPath], list[Pur
     known = [PurePosixPath(name) for name in CLASS_FILES if PurePosixPath(name) in files.files]
     top = [path for path in files.files if len(path.parts) == 1 and path.suffix.lower() in (*_YAML, ".names")]
     nested = [path for path in files.files if path.name.lower() in CLASS_FILE_NAMES or path.suffix.lower() == ".names"]
+    nested += [found for path in files.files if path.suffix.lower() == ".data" if (found := class_file_of_data(files, path))]
     others = [path for path in dict.fromkeys((*top, *nested)) if path not in known]
     for path in (*known, *others):
         file_inside(files.folder, path)
@@ -134,13 +142,17 @@ def _labels_of_yaml(path: Path, content: Any) -> dict[int, str]:
     return {int(number): name.strip() for number, name in pairs if name.strip()}
 
 
-def _sets_of_yaml(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _sets_of_yaml(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     sets: dict[str, tuple[str, ...]] = {}
     for key, value in content.items():
-        image_set = set_of_name(key) if isinstance(key, str) and key.isalpha() else None
+        match = _SET_KEY.fullmatch(key.lower()) if isinstance(key, str) else None
+        image_set = set_of_name(match[1]) if match else None
+        if image_set is None:
+            continue
         values = value if isinstance(value, list) else [value]
-        entries = [entry.strip() for entry in values if isinstance(entry, str) and entry.strip().lower() not in _NO_VALUE]
-        if image_set and entries:
+        if not all(isinstance(entry, str) for entry in values):
+            raise DatasetError(f"{path}: {key!r} must be a folder, a list file, or a list of them.")
+        if entries := [entry.strip() for entry in values if entry.strip().lower() not in _NO_VALUE]:
             sets[image_set] = (*sets.get(image_set, ()), *entries)
     return sets
 
@@ -152,7 +164,7 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
         DatasetError: The folder, the list or the images of a named set do not exist, or a set has too many entries.
     """
     sets: dict[PurePosixPath, list[str]] = {}
-    notes = []
+    notes = joined_classes(config.classes.labels.items())
     for image_set, entries in config.sets.items():
         if len(entries) > MAX_SET_ENTRIES:
             raise DatasetError(
@@ -160,23 +172,26 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
                 "read. Write the paths of the images to a list file, and name that file."
             )
         found: list[PurePosixPath] = []
+        unfound: list[str] = []
         missing = 0
         for entry in entries:
             images, absent = _images_of_entry(files, config, entry)
             found += images
             missing += absent
-        if not found:
-            if all(_is_empty_list(files, config, entry) for entry in entries):
-                notes.append(f"The list of {image_set} ({', '.join(entries)}) is empty and is skipped.")
-                continue
-            if image_set == "test":
-                notes.append(f"The test set ({', '.join(entries)}) does not exist and is skipped.")
-                continue
+            if not images and not absent and not _is_empty_list(files, config, entry):
+                unfound.append(entry)
+        if not found and missing:
+            unfound = list(entries)
+        if unfound and image_set == "test":
+            notes.append(f"The test set ({', '.join(unfound)}) does not exist and is skipped.")
+        elif unfound:
             raise DatasetError(
-                f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(entries)}, but no image was found there. "
+                f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(unfound)}, but no image was found there. "
                 "Correct the path, or remove the line or the list to use folder names instead."
             )
-        if missing:
+        elif not found:
+            notes.append(f"The list of {image_set} ({', '.join(entries)}) is empty and is skipped.")
+        if found and missing:
             notes.append(f"{count_of(missing, 'image')} in the list of {image_set} without a file: skipped.")
         for path in dict.fromkeys(found):
             sets.setdefault(path, []).append(image_set)
@@ -184,24 +199,39 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
 
 
 def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
-    paths = (candidate for candidate in _entry_candidates(config.root, entry) if candidate.suffix.lower() == ".txt")
-    found = next((candidate for candidate in paths if file_inside(files.folder, candidate)), None)
+    found = next((candidate for candidate in _entry_candidates(config.root, entry) if _is_list(files, candidate)), None)
     return found is not None and not files.lines(found)
 
 
 def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
-    """Return the images of a folder or of a list file, and the number of listed images that do not exist."""
+    """Return the images of a folder, a list file or a pattern, and the number of listed images that do not exist."""
     keyed = [(folder_key(path), path) for path in files.all_images]
     for candidate in _entry_candidates(config.root, entry):
         key = folder_key(candidate)
         inside = [path for path_key, path in keyed if path_key[: len(key)] == key]
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
             return inside, 0
-        if candidate.suffix.lower() == ".txt" and file_inside(files.folder, candidate):
+        if _is_list(files, candidate):
             index = ImageIndex.of(files.all_images)
             images = [index.find(candidate.parent, line) for line in files.lines(candidate)]
             return [image for image in images if image], images.count(None)
+        if has_magic(entry) and (matches := _matching_images(files, candidate)):
+            return matches, 0
     return [], 0
+
+
+def _is_list(files: YoloFolder, path: PurePosixPath) -> bool:
+    """Return whether the path is a file that may be a list of images, such as train.txt, train.list or trainlist."""
+    return path.suffix.lower() in _LIST_SUFFIXES and file_inside(files.folder, path) is not None
+
+
+def _matching_images(files: YoloFolder, pattern: PurePosixPath) -> list[PurePosixPath]:
+    """Return the images that a pattern such as images/day*/*.jpg matches, or that are in a folder that it matches."""
+    try:
+        found = {PurePosixPath(path.relative_to(files.folder).as_posix()) for path in files.folder.glob(str(pattern))}
+    except ValueError:  # such as images/**.jpg
+        return []
+    return [path for path in files.all_images if path in found or not found.isdisjoint(path.parents)]
 
 
 def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.messages import count_of
+from detector.text_encoding import decode_text
 from training.data.voc_layout import read_text
 from training.errors import DatasetError
 
@@ -126,7 +127,7 @@ def looks_like_labels(path: Path) -> bool:
     """
     if path.stat().st_size > MAX_TEXT_BYTES:
         return False
-    lines = (line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip())
+    lines = (line for line in decode_text(path.read_bytes(), errors="replace").splitlines() if line.strip())
     return any(_has_box(line.replace(",", " ").split()) for line in islice(lines, FIRST_LINES))
 
 

@@ -17,9 +17,10 @@ from training.data.voc_layout import file_inside, name_key, raise_error, read_te
 from training.datasets.importers.yolo_labels import MAX_TEXT_BYTES, looks_like_labels
 from training.errors import DatasetError
 
-YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "frames"})
-LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_yolo", "annotations")
+YOLO_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "frames"})
+LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_yolo", "annotations", "annotation")
 """Best first."""
+OTHER_LABEL_SUFFIXES = (".json", ".xml", ".csv")
 RESULTS_FOLDER = "runs"
 """Folder of the results of YOLO runs, which is skipped."""
 CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
@@ -44,8 +45,8 @@ class YoloFolder:
             linked += [str(relative / name) for name in folders if (Path(root) / name).is_symlink()]
             if relative.parts and _is_voc_dataset(folders):
                 folders.clear()
-            in_images = any(part.lower() in YOLO_IMAGE_FOLDERS for part in relative.parts)
-            folders[:] = [name for name in folders if not name.startswith(".") and not _is_foreign(name, in_images=in_images)]
+            in_data = any(part.lower() in YOLO_IMAGE_FOLDERS.union(LABEL_FOLDERS) for part in relative.parts)
+            folders[:] = [name for name in folders if not name.startswith(".") and not _is_foreign(name, in_data=in_data)]
             files += [relative / name for name in names if not name.startswith(".")]
         return cls(folder, tuple(sorted(files)), tuple(sorted(linked)))
 
@@ -87,6 +88,12 @@ class YoloFolder:
         texts = (path for path in self.files if path.suffix.lower() == ".txt" and path not in used and path.name not in CLASS_FILE_NAMES)
         return tuple(path for path in texts if looks_like_labels(self.text_path(path)))
 
+    @cached_property
+    def other_label_files(self) -> tuple[PurePosixPath, ...]:
+        """Files of other formats that have the name of an image, such as a.json of LabelMe."""
+        stems = {name_key(image.stem) for image in self.all_images}
+        return tuple(path for path in self.files if path.suffix.lower() in OTHER_LABEL_SUFFIXES and name_key(path.stem) in stems)
+
     def read(self, path: PurePosixPath) -> str:
         """Return the content of a text file of the data set. Raises DatasetError."""
         return read_text(self.text_path(path), MAX_TEXT_BYTES)
@@ -119,8 +126,8 @@ def _is_voc_dataset(folders: Iterable[str]) -> bool:
     return {"Annotations", "ImageSets", "JPEGImages"} <= names and "labels" not in names
 
 
-def _is_foreign(name: str, *, in_images: bool) -> bool:
-    return name.lower() in FOREIGN_FOLDERS or (name.lower() == RESULTS_FOLDER and not in_images)
+def _is_foreign(name: str, *, in_data: bool) -> bool:
+    return name.lower() in FOREIGN_FOLDERS or (name.lower() == RESULTS_FOLDER and not in_data)
 
 
 def _in_image_folder(path: PurePosixPath) -> bool:

@@ -7,7 +7,14 @@ from pathlib import PurePosixPath
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.voc_layout import MAX_PATH_LENGTH, MAX_PATH_PARTS, check_path_length, name_key, set_of_name
 from training.datasets.importers.yolo_layout import YoloFolder, folder_key
+from training.errors import DatasetError
 
+DATA_KEYS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Options of .data files -> image set. Others have similar names: eval=coco chooses a metric, difficult_valid adds a list."""
 FIRST_LINES = 5
 """Number of lines that decide whether a text file is a list of images."""
 
@@ -61,15 +68,32 @@ def sets_of_lists(files: YoloFolder, folder: PurePosixPath) -> tuple[dict[str, t
     places = (PurePosixPath(), folder)
     near = [path for place in dict.fromkeys(places) for path in files.files if path.parent == place]
     for path in (path for path in near if path.suffix.lower() == ".data"):
-        lines = (line.partition("=") for line in files.lines(path) if "=" in line and line[0] not in "#;")
-        entries = {key.strip(): value.strip() for key, _, value in lines}
         of_data: dict[str, tuple[str, ...]] = {
-            image_set: (entry,) for key, entry in entries.items() if entry and (image_set := set_of_name(key))
+            DATA_KEYS[key]: (entry,) for key, entry in _entries_of_data(files, path).items() if key in DATA_KEYS and entry
         }
         if of_data:
             return of_data, "" if path.parent == PurePosixPath() else str(path.parent)
     sets = _sets_of_list_files(files, near)
     return sets or _sets_of_list_files(files, (path for path in files.files if path.stem.isalpha())), ""
+
+
+def _entries_of_data(files: YoloFolder, path: PurePosixPath) -> dict[str, str]:
+    """Return the options of a .data file. Of repeated options, Darknet uses the first."""
+    entries: dict[str, str] = {}
+    for key, equals, value in (line.partition("=") for line in files.lines(path) if line[0] not in "#;"):
+        if equals:
+            entries.setdefault(key.strip().lower(), value.strip())
+    return entries
+
+
+def class_file_of_data(files: YoloFolder, path: PurePosixPath) -> PurePosixPath | None:
+    """Return the existing file of class names that a .data file names, or None. Binary files of other programs may have this suffix."""
+    try:
+        entry = _entries_of_data(files, path).get("names", "")
+    except DatasetError:
+        return None
+    known = set(files.files)
+    return next((found for found in without_leading_parts(entry) if found in known), None)
 
 
 def _sets_of_list_files(files: YoloFolder, paths: Iterable[PurePosixPath]) -> dict[str, tuple[str, ...]]:

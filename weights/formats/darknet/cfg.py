@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from detector.errors import ModelFileError, NetworkError, SettingError
+from detector.errors import NetworkError, SettingError
 from detector.messages import count_of
 from detector.network.layers import ACTIVATIONS, Activation, Conv, Layer, MaxPool, Reorg, Route, Shortcut, Upsample
 from detector.network.spec import Edges, ModelSpec
@@ -43,10 +43,8 @@ def read_cfg(cfg: Path, *, labels: Sequence[str] = (), layers: int | None = None
         SettingError: The .cfg has fewer layers.
     """
     text = read_small_text(cfg, encoding="latin-1", limit=MAX_CFG_BYTES)  # Darknet reads bytes; only comments are not ASCII
-    if text.startswith(("\xff\xfe", "\xfe\xff")):
-        raise ModelFileError(f"{cfg} is UTF-16 text. Save it as UTF-8.")
     try:
-        return parse_cfg(text.removeprefix("\xef\xbb\xbf"), labels=labels, layers=layers, edges=edges)  # some editors add a byte order mark
+        return parse_cfg(text, labels=labels, layers=layers, edges=edges)
     except NetworkError as error:
         raise NetworkError(f"{cfg}: {error}") from error
 

@@ -28,6 +28,7 @@ from weights.formats.numbered_labels import numbered_labels
 from weights.formats.other_formats import describe_other_format
 
 MAX_NAMES_BYTES = 2**20
+ZERO_TAIL = 4096  # Bytes. No trained model ends with so many zeros.
 
 
 class WeightsHeader(NamedTuple):
@@ -86,6 +87,7 @@ def read_weights(weights: Path, network: Network, *, complete: bool = True) -> t
             _check_format(file)
             header = _read_header(file, size)
             _check_size(network, size, struct.calcsize(header.layout), complete=complete)
+            _check_downloaded(file, size)
             arrays = dict(_read_arrays(file, network))
         except ModelFileError as error:
             raise ModelFileError(f"{weights}: {error}") from error
@@ -123,11 +125,11 @@ def write_darknet(model: Model, cfg: Path, weights: Path) -> None:
 
 
 def read_labels(names: Path) -> tuple[str, ...]:
-    """Read the labels in a .names file: UTF-8, one per line. Blank lines at the end and numbers of the lines (0: dog) are ignored.
+    """Read the labels in a .names file, one per line. Blank lines at the end and numbers of the lines (0: dog) are ignored.
 
     Raises ModelFileError if the file is not UTF-8 text, or has a blank line before the last label.
     """
-    text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES).removeprefix("\ufeff")  # some editors add a byte order mark
+    text = read_small_text(names, encoding="utf-8", limit=MAX_NAMES_BYTES)
     lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -175,6 +177,16 @@ def _check_size(network: Network, size: int, position: int, *, complete: bool) -
         raise ModelFileError(
             f"the file has {count_of(size - position, 'byte')} more at byte {position}, after {last}. The file belongs to another .cfg."
         )
+
+
+def _check_downloaded(file: BinaryIO, size: int) -> None:
+    """Raise ModelFileError if a file ends with zeros. Some programs reserve space on the disk for a file, and then download it."""
+    position = file.tell()
+    if size >= 2 * ZERO_TAIL and any(file.read(ZERO_TAIL)):
+        file.seek(size - ZERO_TAIL)
+        if not any(file.read(ZERO_TAIL)):
+            raise ModelFileError(f"the last {ZERO_TAIL:,} bytes are zeros, so the download is incomplete. Download the file again.")
+    file.seek(position)
 
 
 def _read_arrays(file: BinaryIO, network: Network) -> Iterator[tuple[str, Array]]:

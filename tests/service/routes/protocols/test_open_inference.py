@@ -48,6 +48,7 @@ def infer(http):
     def send(head, rest=b"", length=None):
         text = head if isinstance(head, bytes) else json.dumps(head).encode()
         headers = {"Inference-Header-Content-Length": str(len(text)) if length is None else length} if rest or length else {}
+        headers = {} if length == "" else headers
         return http.post(INFER, content=text + rest, headers=headers)
 
     return send
@@ -72,6 +73,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (binary_request(7), ELEMENT, "9" * 5000, "Inference-Header-Content-Length must be"),
         (binary_request(7), ELEMENT, "100000", "Inference-Header-Content-Length must be"),
         (binary_request(7), ELEMENT, "7", "cannot be parsed"),
+        (binary_request(7), ELEMENT, "", "so the header Inference-Header-Content-Length is required"),
         (binary_request(8), ELEMENT, None, "The JSON is followed by 7 bytes, but binary_data_size is 8"),
         (binary_request(2**31), b"", None, "The JSON is followed by 0 bytes"),
         (binary_request(2**70), b"", None, "binary_data_size"),

@@ -30,6 +30,8 @@ TRIANGLE = [[1, 2, 5, 2, 5, 8]]
         ({"bbox": [10, 5, 20, 30]}, {"width": 60.0, "height": 40.4}, [[10, 5, 30, 35]]),
         ({"bbox": [10, 5, 20, 30], "attributes": {"occluded": False, "rotation": 0.0}}, {}, [[10, 5, 30, 35]]),
         ({"bbox": [10, 10, 20, 4], "attributes": {"rotation": 90.0}}, {}, [[18, 2, 22, 22]]),
+        ({"bbox": [10, 10, 20, 4], "attributes": {"rotation": "90.0"}}, {}, [[18, 2, 22, 22]]),
+        ({"bbox": [10, 5, 20, 30], "attributes": {"rotation": "left"}}, {}, [[10, 5, 30, 35]]),
         (
             {"bbox": [10, 5, 20, 30]},
             {"path": "images/train2017/a.jpg", "place": "annotations/instances_train2017.json"},
@@ -69,10 +71,37 @@ def test_an_ignored_coco_box_is_difficult_but_no_crowd(tmp_path, save_image):
     assert (image.difficult.tolist(), image.crowd.tolist()) == ([True], [False])
 
 
-def test_a_coco_file_in_utf_16_gets_advice(tmp_path):
-    (tmp_path / "a.json").write_text("{}", encoding="utf-16")
-    with pytest.raises(DatasetError, match=r"is UTF-16 text\. Save it as UTF-8"):
+def test_a_coco_file_in_utf_16_is_read(tmp_path, save_image):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    path.write_text(path.read_text(), encoding="utf-16")
+    assert read_coco(path, None, image_set="train").images[0].labels == ("dog",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\x1f\x8b\x08", r"is compressed\. Unpack it"), (b"PK\x03\x04", "is compressed"), (b'{"a": "\xe9"}', "is not UTF-8 text")],
+)
+def test_a_coco_file_that_is_not_text_gets_advice(tmp_path, content, message):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
         read_coco(tmp_path / "a.json", None, image_set="train")
+
+
+@pytest.mark.parametrize("key", ["path", "coco_url"])
+def test_an_image_without_a_file_name_is_found_by_its_path_or_url(tmp_path, save_image, key):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["images"][0][key] = f"http://images.cocodataset.org/val2017/{content['images'][0].pop('file_name')}"
+    path.write_text(json.dumps(content))
+    assert read_coco(path, None, image_set="train").images[0].name == "a"
+
+
+def test_coco_categories_with_one_name_are_joined_with_a_note(tmp_path, save_image):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 3, 4]})
+    content = json.loads(path.read_text())
+    content["categories"].append({"id": 9, "name": " dog"})
+    path.write_text(json.dumps(content))
+    assert read_coco(path, None, image_set="train").notes == ("Classes 1, 9 have the same name, 'dog': joined.",)
 
 
 @pytest.mark.parametrize(

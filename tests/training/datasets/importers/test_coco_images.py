@@ -130,3 +130,19 @@ def test_an_enormous_image_file_is_not_read(tmp_path, save_image):
         image.truncate(2**40)  # sparse
     with pytest.raises(DatasetError, match="1,099,511,627,776 bytes"):
         read_coco(annotations, tmp_path, image_set="train")
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("JPEG", ".jpeg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tiff")])
+@pytest.mark.parametrize("name", ["a", "a.jpg_large"])
+def test_an_image_without_a_usual_suffix_gets_that_of_its_format(tmp_path, save_image, form, suffix, name):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 30, 30]}, file_name=name)
+    save_image(tmp_path / name, 1, format=form)
+    write_imported(read_coco(path, None, image_set="train"), tmp_path / "made")
+    assert [sample.image_path.name for sample in read_set(tmp_path / "made", "train")] == [f"{name}{suffix}"]
+
+
+def test_line_breaks_in_labels_become_spaces(tmp_path, save_image):
+    path = write_coco(tmp_path, save_image, {"bbox": [1, 2, 30, 30]})
+    path.write_text(path.read_text().replace('"dog"', '"dog\\n house"'))
+    assert write_imported(read_coco(path, None, image_set="train"), tmp_path / "made").labels == ("dog house",)
+    assert read_set(tmp_path / "made", "train")[0].labels == ("dog house",)

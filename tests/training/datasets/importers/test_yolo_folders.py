@@ -127,6 +127,28 @@ LAYOUTS = [
         images("images/a.jpg") | {"marks/a.txt": "dog 0.5 0.5 0.2 0.2\n", "data.yaml": NAMES},
         error="1 label file found, such as marks/a.txt, but none belongs to an image",
     ),
+    *(
+        Layout(
+            f"labels in another format: {path}",
+            images("images/a.jpg") | {path: "x", "data.yaml": NAMES},
+            error=f"no image has a label file (.txt), but {path} has the name of an image",
+        )
+        for path in ("labels/a.json", "labels/a.xml", "labels/a.csv", "images/A.json")
+    ),
+    Layout(
+        "labels in two formats",
+        images("images/a.jpg") | {"images/a.json": "{}", "annotation/a.txt": BOX, "data.yaml": NAMES},
+        {"default": 1},
+        1,
+    ),
+    Layout(
+        "a folder of images named runs", images("images/runs/a.jpg") | {"labels/runs/a.txt": BOX, "data.yaml": NAMES}, {"default": 1}, 1
+    ),
+    Layout(
+        "a backslash in the name of an image",
+        images("images/a\\b.jpg") | {"labels/a\\b.txt": BOX, "data.yaml": NAMES},
+        error="has characters that a list of names cannot hold",
+    ),
     Layout(
         "two images with one name",
         images("images/a.jpg", "images/a.png") | {"labels/a.txt": BOX, "data.yaml": NAMES},

@@ -52,6 +52,11 @@ LAYOUTS = [
         error="class 0 is 'dog' in x/classes.txt, but 'cat' in y/classes.txt",
     ),
     Layout(
+        "two usual class files that contradict each other",
+        images("images/a.jpg") | {"labels/a.txt": BOX, "classes.txt": "dog\n", "obj.names": "cat\n"},
+        error="class 0 is 'dog' in classes.txt, but 'cat' in obj.names",
+    ),
+    Layout(
         "a class file at the top that a class file in a subfolder contradicts",
         images("a.jpg", "y/b.jpg") | {"a.txt": BOX, "y/b.txt": BOX, "classes.txt": "dog\n", "y/classes.txt": "cat\n"},
         error="class 0 is 'dog' in classes.txt, but 'cat' in y/classes.txt",
@@ -91,6 +96,24 @@ LAYOUTS = [
         error="Write / instead of \\ in paths",
     ),
     Layout(
+        "two classes with one name",
+        images("images/a.jpg") | {"labels/a.txt": BOX + "1 0.5 0.5 0.2 0.2\n", "data.yaml": "names: [dog, dog, cat]\n"},
+        {"default": 1},
+        2,
+        ("Classes 0, 1 have the same name, 'dog': joined.",),
+    ),
+    Layout(
+        "an empty file of class names",
+        images("a.jpg") | {"a.txt": BOX, "classes.txt": "\n"},
+        error="classes.txt: the file is empty. It must have the name of one class per line",
+    ),
+    Layout(
+        "a class file with a name that only obj.data knows",
+        images("obj/a.jpg") | {"obj/a.txt": BOX, "obj.data": "names = data/my_labels.txt\n", "my_labels.txt": "dog\n"},
+        {"default": 1},
+        1,
+    ),
+    Layout(
         "keypoints in two dimensions",
         images("images/a.jpg") | {"labels/a.txt": "0 0.5 0.5 0.2 0.2 0.1 0.45 0.9 0.55\n", "data.yaml": f"kpt_shape: [2, 2]\n{NAMES}"},
         {"default": 1},
@@ -118,9 +141,18 @@ def test_a_box_of_keypoints_keeps_its_own_sides(tmp_path, save_image):
     np.testing.assert_allclose(read_yolo(tmp_path, image_set="train").images[0].boxes, [[24, 16, 36, 24]], atol=1e-4)
 
 
-@pytest.mark.parametrize("path", ["labels/a.txt", "data.yaml"])
-def test_text_in_utf_16_gets_advice(tmp_path, save_image, path):
-    write_files(tmp_path, images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": NAMES}, save_image)
-    (tmp_path / path).write_text(NAMES, encoding="utf-16")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_text_files_with_a_byte_order_mark_are_read(tmp_path, save_image, encoding):
+    texts = {"labels/a.txt": BOX, "train.txt": "images/a.jpg\n", "data.yaml": f"train: train.txt\n{NAMES}"}
+    write_files(tmp_path, images("images/a.jpg", "images/b.jpg") | texts, save_image)
+    for path, text in texts.items():
+        (tmp_path / path).write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert [image.labels for image in read_yolo(tmp_path, image_set="train").images] == [("dog",)]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe0", b"0 0.5 0.5 0.5 0.5 \xe9\n"])
+def test_text_in_no_known_encoding_gets_advice(tmp_path, save_image, content):
+    write_files(tmp_path, images("images/a.jpg") | {"labels/a.txt": "", "data.yaml": NAMES}, save_image)
+    (tmp_path / "labels/a.txt").write_bytes(content)
     with pytest.raises(DatasetError, match=r"is not UTF-8 text .* Save it as UTF-8"):
         read_yolo(tmp_path, image_set="train")

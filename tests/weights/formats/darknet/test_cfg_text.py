@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from detector.errors import ModelError, ModelFileError, NetworkError, SettingError
+from detector.errors import ModelError, NetworkError, SettingError
 from detector.network.layers import Conv, MaxPool, Reorg, Route, Shortcut
 from tests.weights.formats.darknet.cfg_lines import CONV, NET
 from weights.formats.darknet.cfg import parse_cfg, read_cfg
@@ -177,12 +177,11 @@ def test_ambiguous_text_is_refused_with_advice(text, message):
         parse_cfg(text)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_a_utf_16_file_is_refused_with_advice(tmp_path, encoding):
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_utf_16_file_is_read(tmp_path, encoding):
     path = tmp_path / "a.cfg"
-    path.write_bytes(("" if encoding == "utf-16" else "\ufeff").encode(encoding) + (NET + CONV).encode(encoding))
-    with pytest.raises(ModelFileError, match=r"a\.cfg is UTF-16 text\. Save it as UTF-8\."):
-        read_cfg(path)
+    path.write_bytes(("\ufeff" + NET + CONV).encode(encoding))
+    assert read_cfg(path) == parse_cfg(NET + CONV)
 
 
 def test_yolov1_is_refused_by_name():

@@ -147,9 +147,24 @@ def test_a_pipe_is_refused_without_waiting(files):
         (b"\n<!DOCTYPE html><html>Not found</html>", "this is a web page, not a .weights file"),
         (b"<HTML><body>Login</body></HTML>", "this is a web page, not a .weights file"),
         (b"PK\x03\x04" + bytes(100), "this is a zip archive"),
+        (b"\x1f\x8b" + bytes(100), r"this is a gzip file \(\.gz\), not a \.weights file\. Unpack it"),
+        (b"Rar!" + bytes(100), "this is a RAR archive"),
+        (b"7z\xbc\xaf" + bytes(100), "this is a 7z archive"),
     ],
 )
 def test_what_a_failed_download_leaves_is_recognised(tmp_path, content, message):
     (tmp_path / "a.weights").write_bytes(content)
     with pytest.raises(ModelFileError, match=message):
         read_weights(tmp_path / "a.weights", (Conv("a", 8, 3),))
+
+
+def test_a_partly_downloaded_file_of_full_size_is_refused(tmp_path):
+    network = (Conv("a", 8, 64, normalize=False),)
+    values = np.ones(8 + 8 * 3 * 64 * 64, "<f4")
+    header = struct.pack("<iiiQ", 0, 2, 0, 1)
+    (tmp_path / "a.weights").write_bytes(header + values.tobytes())
+    assert read_weights(tmp_path / "a.weights", network)[0]["a/bias"].all()
+    values[len(values) // 2 :] = 0
+    (tmp_path / "a.weights").write_bytes(header + values.tobytes())
+    with pytest.raises(ModelFileError, match=r"the last 4,096 bytes are zeros, so the download is incomplete"):
+        read_weights(tmp_path / "a.weights", network)
