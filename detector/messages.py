@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from itertools import islice
 
 MAX_LISTED = 100
+MAX_COMPARED = 10_000  # Comparing a name with more names would take more than a tenth of a second.
 
 
 def join_names(names: Collection[str]) -> str:
@@ -22,5 +23,5 @@ def count_of(number: int, noun: str) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the known name that is closest in spelling, or an empty string."""
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    close = get_close_matches(name.lower(), by_lower_case, n=1)
+    close = get_close_matches(name.lower(), by_lower_case, n=1) if len(by_lower_case) <= MAX_COMPARED else []
     return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""

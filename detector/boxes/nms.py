@@ -1,5 +1,7 @@
 """Greedy non-maximum suppression, class by class (Darknet src/box.c, do_nms_sort)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,14 @@ def suppress(
     return Detections(boxes[indices], scores[indices, class_ids], class_ids.astype(np.int64))
 
 
+BLOCK = 10_000  # Candidates that become Python integers at a time. A model with many classes can have millions of candidates.
+
+
+def _pairs(indices: NDArray[np.intp], class_ids: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    for start in range(0, len(indices), BLOCK):
+        yield from zip(indices[start : start + BLOCK].tolist(), class_ids[start : start + BLOCK].tolist(), strict=True)
+
+
 def _greedy(
     boxes: Boxes, indices: NDArray[np.intp], class_ids: NDArray[np.intp], iou_threshold: float, max_detections: int | None
 ) -> NDArray[np.intp]:
@@ -49,7 +59,7 @@ def _greedy(
     views = [np.frombuffer(flags, np.bool_) for flags in suppressed]
     overlapping: dict[int, NDArray[np.bool_]] = {}
     kept: list[int] = []
-    for position, (index, class_id) in enumerate(zip(indices.tolist(), class_ids.tolist(), strict=True)):
+    for position, (index, class_id) in enumerate(_pairs(indices, class_ids)):
         if suppressed[class_id][index]:
             continue
         if len(kept) == max_detections:

@@ -210,6 +210,12 @@ def operations(network: Network, input_size: int) -> int:
     return sum(operations_by_layer(network, input_size).values())
 
 
+def comparisons(network: Network, input_size: int) -> int:
+    """Return the comparisons of all max pools for one image: the values of the window for each output."""
+    outputs = output_shapes(network, input_size)
+    return sum(layer.size**2 * outputs[layer.name].values for layer in network if isinstance(layer, MaxPool))
+
+
 def operations_by_layer(network: Network, input_size: int) -> dict[str, int]:
     """Return the floating-point operations of every layer, 0 for a layer that is not a convolution."""
     outputs, kernels = output_shapes(network, input_size), array_shapes(network)

@@ -17,6 +17,8 @@ Resample = Literal["darknet", "antialiased", "cubic"]
 Edges = Literal["continuous", "inclusive"]
 
 MAX_INPUT_SIZE = 4096
+MAX_NAME_LENGTH = 1000
+"""Maximum length of a label and of a model's name. Responses repeat the label of each box, and drawing it takes time and memory."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class ModelSpec:
             raise NetworkError(f"input_size must be 1 to {MAX_INPUT_SIZE} pixels, got {self.input_size}.")
         for label in self.labels:
             if not label.strip() or not label.isprintable():
-                raise NetworkError(f"label {label!r} is empty or has unprintable characters, such as a line break.")
+                raise NetworkError(f"label {label[:80]!r} is empty or has unprintable characters, such as a line break.")
+            if len(label) > MAX_NAME_LENGTH:
+                raise NetworkError(f"label {label[:80]!r}... has {len(label):,} characters; the limit is {MAX_NAME_LENGTH:,}.")
         if len(set(self.labels)) != len(self.labels):
             repeated = next(label for label, count in Counter(self.labels).items() if count > 1)
             raise NetworkError(f"label {repeated!r} appears twice; labels must be unique.")
@@ -143,6 +147,8 @@ class Model:
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable() or "/" in self.name:
             raise ModelError(f"a model's name must be printable and have no '/', got {self.name[:80]!r}.")
+        if len(self.name) > MAX_NAME_LENGTH:
+            raise ModelError(f"a model's name has {len(self.name):,} characters; the limit is {MAX_NAME_LENGTH:,}.")
         check_arrays(self.spec.network, self.arrays)
         if self.quantization is not None:
             self.quantization.check(self.spec.network)

@@ -81,7 +81,8 @@ class LoadedModel:
             concurrency,
             _network_threads(concurrency),
         )
-        loaded.thread_pool.submit(loaded.detector.detect, np.zeros((spec.input_size, spec.input_size, 3), np.uint8)).result()
+        blank = np.zeros((spec.input_size, spec.input_size, 3), np.uint8)
+        loaded.thread_pool.submit(loaded.detector.detect, blank, max_detections=1).result()
         return loaded
 
     @property

@@ -9,6 +9,13 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+IDLE_SECONDS = 10
+"""Seconds without a byte after which HAProxy closes a connection in the middle of a request or response, or before the first request.
+With Ray's default of an hour, idle connections would use up MAX_CONNECTIONS."""
+MAX_CONNECTIONS = 1024
+"""Connections of HAProxy. Each may fill a buffer of BUFFER_BYTES with the head of its request."""
+BUFFER_BYTES = 256 * 1024
+
 FOLDER_PREFIX = "boxwright-"  # Prefix of a private temporary folder. HAProxy accepts commands from a socket in it.
 
 
@@ -37,6 +44,7 @@ def _authentication_variables() -> dict[str, str]:
 def _serve_variables() -> dict[str, str]:
     return {
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # the default of 5 s is too short on a busy machine
+        "FORWARDED_ALLOW_IPS": "",  # uvicorn must not read X-Forwarded-For, which every client can send
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # the application never blocks the event loop
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
     }
@@ -61,7 +69,9 @@ def _haproxy_variables() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "1",
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(256 * 1024),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(IDLE_SECONDS),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(MAX_CONNECTIONS),
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(BUFFER_BYTES),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     }
 

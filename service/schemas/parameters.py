@@ -14,7 +14,7 @@ def _parse_confidence(value: object) -> float | Literal["auto"]:
         return "auto"
     try:
         number = float(value) if isinstance(value, str | int | float) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: an integer of more than 308 digits
         number = -1.0
     if not 0 <= number <= 1:
         raise ValueError("must be a number from 0 to 1, or auto")

@@ -1,7 +1,7 @@
 """HTTP/1.1 with limits that uvicorn lacks.
 
-It limits the size and duration of a request's head, and the time for sending a response. It also limits the number of connections and
-of pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
+It limits the size and duration of a request's head, the chunks of its body, and the time for sending a response. It also limits the number
+of connections and of pipelined requests. A request to switch to another protocol is answered, and then its connection is closed.
 
 The class extends uvicorn's httptools protocol and uses none of its private attributes. tests/service/server/test_http_protocol.py checks
 that uvicorn still has the methods and attributes that the class overrides and reads.
@@ -30,6 +30,9 @@ MAX_PIPELINED = 16
 """Requests of one connection that wait for the response to an earlier one. Further ones are dropped, and the connection is closed after
 the last response. A block of 256 KiB can contain 14,000 requests, which take memory and stop the event loop while they are parsed."""
 
+MAX_CHUNKS = 100_000
+"""Chunks of one body (Transfer-Encoding: chunked). Each takes time of the event loop, even if it has one byte."""
+
 REFUSAL_LINGER_SECONDS = 1.0
 """How long a refused connection stays open. Its input is dropped, so that a TCP reset does not discard the response."""
 
@@ -50,6 +53,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # uvicorn's `cycle` is the last request, which may still be waiting
         self._upgrade = False  # whatever follows the head is not HTTP/1.1
         self._head_bytes = 0  # of the current request; trailers count too
+        self._chunks = 0  # of the current body
         self._unparsed_bytes = 0  # received since the parser's last callback
         self._reading_head = False
         self._reading_body = False
@@ -86,7 +90,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         super().on_message_begin()
-        self._head_bytes = 0
+        self._head_bytes = self._chunks = 0
         self._reading_head = True
         if self._head_timer is None:
             self._start_head_timer()
@@ -130,6 +134,12 @@ class _BoundedProtocol(HttpToolsProtocol):
     def _has_body(self) -> bool:
         headers = dict(self.headers)
         return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip() != b"0"
+
+    def on_chunk_header(self) -> None:
+        """Count a chunk. The parser calls this method of every protocol that has it; uvicorn's has none."""
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS:
+            self._refuse(BAD_REQUEST)
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0

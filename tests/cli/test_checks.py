@@ -28,5 +28,10 @@ def test_an_unknown_label_gets_the_closest_one_as_suggestion():
         match_labels(["cat,trafic light"], LABELS, "the model")
 
 
+def test_a_model_with_very_many_labels_gets_no_suggestion():
+    """Comparing a name with 100,000 labels would block the event loop of a service for a second."""
+    assert did_you_mean("label 12", (f"label {number}" for number in range(100_000))) == ""
+
+
 def test_a_name_without_a_similar_one_gets_no_suggestion():
     assert did_you_mean("zebra", LABELS) == ""

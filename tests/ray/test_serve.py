@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,13 @@ def test_response_contains_one_request_id(cluster):
     response = cluster.request("GET", "/livez")
     assert response.headers["x-request-id"].count("-") == 4  # a second header would be joined by a comma
     assert "," not in response.headers["x-request-id"]
+
+
+def test_connection_that_sends_no_request_is_closed(cluster):
+    """Without this limit, 4,096 idle connections would make the service unreachable for an hour."""
+    with socket.create_connection(("127.0.0.1", cluster.port), timeout=60) as idle:
+        assert idle.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert cluster.request("GET", "/livez").status == 200
 
 
 def test_full_queue_is_answered_503_with_a_problem_and_retry_after(cluster):

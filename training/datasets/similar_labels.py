@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 MIN_LENGTH = 5  # Shorter labels differ by one letter by chance: cat, car, cap.
+MAX_LENGTH, MAX_LABELS = 100, 2000
+"""Longer labels, and the labels of data sets with more, are not compared. The time is quadratic in the number of labels."""
 
 
 def similar_labels(labels: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -11,8 +13,11 @@ def similar_labels(labels: Iterable[str]) -> Iterator[tuple[str, str]]:
 
     Differences in digits, as in class1 and class2, do not count. Case is ignored, because findings of the kind "spelling" report it.
     """
-    for first, second in combinations(sorted(labels), 2):
-        if min(len(first), len(second)) >= MIN_LENGTH and _one_edit(first.casefold(), second.casefold()):
+    compared = [(label, label.casefold()) for label in sorted(labels) if MIN_LENGTH <= len(label) <= MAX_LENGTH]
+    if len(compared) > MAX_LABELS:
+        return
+    for (first, first_folded), (second, second_folded) in combinations(compared, 2):
+        if _one_edit(first_folded, second_folded):
             yield first, second
 
 

@@ -47,4 +47,5 @@ def recorded_confidence(provenance: Mapping[str, str], labels: Sequence[str]) ->
         raise ModelFileError(f"provenance.{CONFIDENCE_KEY} is not valid JSON: {error}.") from error
     if not isinstance(content, dict) or not all(type(value) in (int, float) and 0 <= value <= 1 for value in content.values()):
         raise ModelFileError(f"provenance.{CONFIDENCE_KEY} must map labels to numbers from 0 to 1, got {text[:80]!r}.")
-    return {label: float(value) for label, value in content.items() if label in labels}
+    known = set(labels)
+    return {label: float(value) for label, value in content.items() if label in known}

@@ -28,10 +28,11 @@ from safetensors import SafetensorError, safe_open
 
 from detector.errors import ArraysError, ModelError, ModelFileError
 from detector.network.quantization import Quantization, quantize_kernel
-from detector.network.shapes import array_shapes, operations
+from detector.network.shapes import array_shapes
 from detector.network.spec import Model, ModelSpec
 from weights.atomic_files import atomic_write
 from weights.formats.bounded_io import open_regular_file
+from weights.formats.cost import check_cost
 from weights.formats.memory_entries import (
     MemoryEntries,
     check_memory_entries,
@@ -52,8 +53,6 @@ VERSIONS = {"float32": "1", "float16": "1", "int8": "2"}
 MEMORY_VERSION = "3"
 MAX_HEADER_BYTES = 2**22
 """Reading a header of this size holds the GIL for about half a second. A header with 100,000 labels has half of this size."""
-MAX_OPERATIONS = 10**12
-"""Limit for the operations per image, 16 times those of YOLOv2 at 608 pixels. A larger model would block a service for minutes."""
 
 _KEYS = {"format", "version", "name", "dtype", "spec", "provenance", "arrays", "sha256"}
 
@@ -238,8 +237,7 @@ def _parse(metadata: Mapping[str, str]) -> ModelHeader:
     if not isinstance(provenance, dict) or not all(isinstance(value, str) for value in provenance.values()):
         raise ModelFileError("provenance must be an object of strings.")
     spec = spec_from_json(metadata["spec"])
-    if (needed := operations(spec.network, spec.input_size)) > MAX_OPERATIONS:
-        raise ModelFileError(f"the network needs {needed:,} operations per image; the limit is {MAX_OPERATIONS:,}. Reduce its input size.")
+    check_cost(spec)
     quantization = quantization_from_json(metadata["quantization"]) if dtype == "int8" else None
     if quantization is not None:
         quantization.check(spec.network)

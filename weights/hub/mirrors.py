@@ -32,7 +32,14 @@ def mirror_addresses() -> tuple[str, ...]:
 
 def redact_password(text: str) -> str:
     """Remove the user name and password from every address in the text."""
-    return re.sub(r"(\w+://)?\S*@", r"\1", text)
+    return re.sub(r"\S+", _redact_word, text)
+
+
+def _redact_word(word: re.Match[str]) -> str:
+    """Remove everything before the last @ of a word, except the scheme of an address at its start."""
+    before, at, after = word[0].rpartition("@")
+    scheme = re.match(r"\w+://", before) if at else None
+    return f"{scheme[0] if scheme else ''}{after}"
 
 
 def _is_valid_base(address: str) -> bool:

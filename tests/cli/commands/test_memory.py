@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from time import process_time
 
 import numpy as np
 import pytest
@@ -111,6 +112,14 @@ def test_confidence_auto_uses_the_threshold_of_each_class(boxwright, dataset, mo
     assert detections(model_file, "auto") == detections(model_file, "0.25")
     assert recorded_confidence(load_model(file).provenance, ("dog", "cat")) == {"dog": 0.001, "cat": 1.0}
     np.testing.assert_allclose(class_confidence(load_model(file).provenance, ("bird", "dog")), [0.25, 0.001])
+
+
+def test_thresholds_of_many_labels_are_read_in_linear_time():
+    labels = tuple(f"class {number}" for number in range(50_000))
+    provenance = {CONFIDENCE_KEY: json.dumps(dict.fromkeys(reversed(labels), 0.5))}
+    started = process_time()
+    assert len(recorded_confidence(provenance, labels)) == len(labels)
+    assert process_time() - started < 2
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"cat": "high"}', '{"cat": 2}', '{"cat": true}', "{", "[" * 10_000])

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +54,14 @@ def test_an_iou_equal_to_the_threshold_is_kept():
 def test_no_score_above_the_threshold_gives_no_detections():
     assert len(suppress(np.zeros((3, 4), np.float32), np.full((3, 2), 0.25, np.float32), 0.25, 0.45)) == 0
     assert len(suppress(np.zeros((0, 4), np.float32), np.zeros((0, 2), np.float32), 0.25, 0.45)) == 0
+
+
+def test_suppression_of_millions_of_candidates_needs_little_memory_for_the_first_detection():
+    """Lists of all candidates as Python integers would need 140 MB in addition to the arrays."""
+    rng = np.random.default_rng(0)
+    boxes, scores = np.zeros((2000, 4), np.float32), rng.random((2000, 1000), np.float32)
+    tracemalloc.start()
+    assert len(suppress(boxes, scores, 0.0, 1.0, max_detections=1)) == 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20

@@ -148,6 +148,7 @@ def test_missing_surplus_and_misshapen_arrays_are_refused(random_arrays):
         ({"labels": (*map(str, range(200_000)), "7")}, "'7' appears twice"),  # fast although there are many labels
         ({"labels": ("a\nb", *VOC[1:])}, "is empty or has unprintable characters"),
         ({"labels": (" ", *VOC[1:])}, "is empty or has unprintable characters"),
+        ({"labels": ("a" * 1001, *VOC[1:])}, "has 1,001 characters; the limit is 1,000"),
         ({"anchors": ((1.0, -1.0),) * 5}, "must be positive widths"),
         ({"anchors": ((1.0, float("nan")),) * 5}, "must be positive widths"),
         ({"input_size": 400}, "is not a multiple"),

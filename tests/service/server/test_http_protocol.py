@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -91,7 +92,7 @@ def test_protocol_overrides_public_methods_of_uvicorn_only():
     ours = {name for name in vars(http_protocol._BoundedProtocol) if not name.startswith("__")}
     inherited = set(dir(HttpToolsProtocol))
     assert not {name for name in ours if name.startswith("_")} & inherited
-    assert {name for name in ours if not name.startswith("_")} - {"settings", "connection_limit"} <= inherited
+    assert {name for name in ours if not name.startswith("_")} - {"settings", "connection_limit", "on_chunk_header"} <= inherited
     assert ours >= {"connection_made", "connection_lost", "data_received", "on_headers_complete", "on_response_complete", "pause_writing"}
 
 
@@ -126,6 +127,16 @@ def test_pipelined_requests_above_the_limit_are_dropped_and_the_others_answered(
         received = receive_all(client)
     assert waiting == http_protocol.MAX_PIPELINED
     assert received.count(b"HTTP/1.1 200 ") == len(requests) == 1 + http_protocol.MAX_PIPELINED
+
+
+@pytest.mark.parametrize(("chunks", "answered"), [(http_protocol.MAX_CHUNKS - 1, True), (http_protocol.MAX_CHUNKS + 1, False)])
+def test_connection_is_closed_if_a_body_has_too_many_chunks(serve_protocol, chunks, answered):
+    """Eight megabytes of chunks of one byte would stop the event loop for half a second, again and again."""
+    with serve_protocol(respond_with(b"ok")) as (port, _), connect(port) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            client.sendall(b"1\r\nx\r\n" * chunks + b"0\r\n\r\n")
+        assert receive_all(client).startswith(b"HTTP/1.1 200 ") == answered
 
 
 def test_trailers_do_not_become_headers(serve_protocol):

@@ -1,6 +1,7 @@
 """Every kind of finding in small generated data sets, and the findings of real data sets."""
 
 from collections import Counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from training.datasets.check import check_dataset
 from training.datasets.findings import FINDING_KINDS
+from training.datasets.similar_labels import similar_labels
 from training.errors import DatasetError
 from training.events import Events
 
@@ -224,6 +226,14 @@ def test_labels_that_differ_by_one_letter_are_a_finding(make_dataset, labels, pa
     check = check_dataset(make_dataset({"a": [(label, 1, 1, 30 + index, 40) for index, label in enumerate(labels)]}))
     assert sum(finding.kind == "similar-label" for finding in check.findings) == pairs
     assert check.errors == 0
+
+
+def test_labels_of_a_data_set_with_very_many_are_not_compared():
+    """One annotation of 5 MB can have 40,000 labels, and comparing them would take half an hour."""
+    labels = [f"label {'x' * (number % 3)} {number}" for number in range(10_000)]
+    started = process_time()
+    assert list(similar_labels(labels)) == []
+    assert process_time() - started < 1
 
 
 def test_linked_folders_are_a_finding(make_dataset, tmp_path):

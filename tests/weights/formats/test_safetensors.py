@@ -107,6 +107,12 @@ def test_an_unprintable_model_name_or_a_path_is_refused(minimal_model, name):
         replace(minimal_model, name=name)
 
 
+def test_a_very_long_model_name_is_refused(minimal_model):
+    """Every response would repeat it."""
+    with pytest.raises(ModelError, match="a model's name has 1,001 characters; the limit is 1,000"):
+        replace(minimal_model, name="a" * 1001)
+
+
 def test_a_quantized_model_survives_a_round_trip_bit_for_bit(tmp_path, quantized_model):
     path, second_path = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     save_model(quantized_model, path)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from detector.errors import ModelFileError
-from detector.network.layers import Conv
+from detector.network.layers import Conv, MaxPool
 from detector.network.spec import Model, ModelSpec
 from tests.weights.formats.model_files import models_equal, split_file, write_file
 from weights.formats.safetensors import MAX_HEADER_BYTES, load_model, read_header, save_model
@@ -111,6 +111,21 @@ def test_a_network_that_takes_too_long_is_refused(tmp_path, random_arrays):
     with pytest.raises(ModelFileError, match=r"the network needs 8,[\d,]+ operations per image; the limit is 1,000,000,000,000"):
         save_model(model, tmp_path / "slow.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_whose_max_pools_take_too_long_is_refused(tmp_path, random_arrays):
+    """Its file has 1,000 bytes, and its only convolution needs 6,000 operations."""
+    network = (MaxPool("a", 415, 1, 414), MaxPool("b", 32, 32, 0), Conv("c", 6, normalize=False))
+    model = Model("slow", ModelSpec(("dog",), ((1.0, 1.0),), network, 416), random_arrays(network, 1))
+    with pytest.raises(ModelFileError, match=r"the network needs [\d,]+ operations per image; the limit is 1,000,000,000,000"):
+        save_model(model, tmp_path / "slow.safetensors")
+
+
+def test_a_network_with_too_many_boxes_is_refused(tmp_path, random_arrays):
+    network = (Conv("a", 6, normalize=False),)
+    model = Model("dense", ModelSpec(("dog",), ((1.0, 1.0),), network, 512), random_arrays(network, 1))
+    with pytest.raises(ModelFileError, match=r"the network outputs 262,144 boxes per image; the limit is 250,000"):
+        save_model(model, tmp_path / "dense.safetensors")
 
 
 def test_a_later_format_version_is_refused_with_advice_to_update(small_file):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
+from time import process_time
 
 import pytest
 import requests
@@ -17,7 +18,7 @@ from weights.errors import FetchError
 from weights.hub.catalogue import Entry
 from weights.hub.fetch import fetch_entry
 from weights.hub.http_download import _check_redirect
-from weights.hub.mirrors import is_offline
+from weights.hub.mirrors import is_offline, redact_password
 
 
 def test_a_mirror_is_tried_first_and_the_next_address_after_an_unreachable_one(
@@ -27,6 +28,27 @@ def test_a_mirror_is_tried_first_and_the_next_address_after_an_unreachable_one(
     web_server.pages["/mirror/small.weights"] = web_server.page(body)
     fetch_entry(small_entry)
     assert [request.path for request in web_server.requests] == ["/mirror/small.weights"]
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("https://me:secret@host/file", "https://host/file"),
+        ("me:secret@host", "host"),
+        ("error at https://a@b@host and http://host2", "error at https://host and http://host2"),
+        ("('http://me:secret@host')", "host')"),
+        ("https://host/file", "https://host/file"),
+    ],
+)
+def test_passwords_are_removed_from_addresses(text, redacted):
+    assert redact_password(text) == redacted
+
+
+def test_passwords_are_removed_from_a_long_address_in_linear_time():
+    """A server may redirect to an address of 64 KB."""
+    started = process_time()
+    redact_password("https://host/" + "a" * 65_000)
+    assert process_time() - started < 1
 
 
 def test_the_usual_environment_variables_configure_a_proxy(small_entry: Entry, web_server, monkeypatch: pytest.MonkeyPatch):

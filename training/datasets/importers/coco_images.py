@@ -57,11 +57,16 @@ class ImageFinder:
         if not file_name.strip() or "\0" in file_name:
             return None
         check_path_length(file_name)
-        for relative in _candidates(file_name):
-            for folder in self.folders:
+        for parts in _candidates(file_name):
+            key = name_key(unquote(parts[0]))
+            folders = [folder for folder in self.folders if key in self._listing(folder)]
+            if not folders:
+                continue  # the usual case for all leading folders, and much faster than a search on the disk
+            relative = PurePosixPath(*parts)
+            for folder in folders:
                 if file_inside(folder, relative):
                     return FoundImage(folder, relative)
-            for folder in self.folders:
+            for folder in folders:
                 on_disk = self._ignoring_case(folder, relative)
                 if on_disk is not None and file_inside(folder, on_disk):
                     return FoundImage(folder, on_disk)
@@ -85,15 +90,15 @@ class ImageFinder:
         return self._listings[folder]
 
 
-def _candidates(file_name: str) -> Iterator[PurePosixPath]:
-    """Yield the relative paths that the name may mean: as written, then unescaped; each complete, then without leading folders."""
+def _candidates(file_name: str) -> Iterator[tuple[str, ...]]:
+    """Yield the parts of the paths that the name may mean: as written, then unescaped; each complete, then without leading folders."""
     texts = [file_name]
     if "://" in file_name or "?" in file_name:
         url = urlsplit(file_name)
         texts += [*parse_qs(url.query).get("d", ()), url.path]  # Label Studio: /data/local-files/?d=images/a.jpg
     texts += [unquote(text) for text in texts]
-    paths = []
-    for text in texts:
-        parts = [part for part in PurePosixPath(text.replace("\\", "/")).parts if part.strip("/") not in ("", ".", "..")]
-        paths.append([PurePosixPath(*parts[start:]) for start in range(len(parts))])
-    yield from dict.fromkeys(path for each in paths for path in each if "\0" not in str(path))
+    paths: dict[tuple[str, ...], None] = {}
+    for text in dict.fromkeys(text for text in texts if "\0" not in text):
+        parts = tuple(part for part in PurePosixPath(text.replace("\\", "/")).parts if part.strip("/") not in ("", ".", ".."))
+        paths |= dict.fromkeys(parts[start:] for start in range(len(parts)))
+    yield from paths

@@ -106,6 +106,7 @@ ELEMENT = struct.pack("<I", 3) + b"abc"
         (json_request(["AAAA"], outputs=[{"name": "masks"}]), b"", None, "outputs.0.name: Input should be 'boxes'"),
         (json_request(["AAAA"], outputs=[{"name": "boxes"}] * 2), b"", None, "may be requested once"),
         (json_request(["AAAA"], parameters={"confidence": 2}), b"", None, "parameters.confidence"),
+        (json_request(["AAAA"], parameters={"confidence": 10**400}), b"", None, "parameters.confidence"),
         (
             json_request(["AAAA"], parameters={"confidnce": 0.5}),
             b"",
