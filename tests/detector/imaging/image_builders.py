@@ -53,3 +53,16 @@ def jpeg(width, height, scans, *, frame=0xC0, ended=True):
 
 ONE_SCAN = [((1, 2, 3), 0, 63, 0)]
 THREE_SCANS = [((component,), 0, 63, 0) for component in (1, 2, 3)]
+
+
+def png(width, height, pixels, *extra, depth=8, colour=2):
+    """Build a PNG. pixels: rows with their filter bytes; extra: chunks before the pixels."""
+    head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + png_chunk(b"IDAT", zlib.compress(pixels)) + png_chunk(b"IEND", b"")
+
+
+def tiff(tags, pixels=b""):
+    """Build a TIFF of one page. tags: number -> (type, value). Tag 273, the offset of the pixels, is added."""
+    tags = {273: (4, 8 + 2 + 12 * (len(tags) + 1) + 4), **tags}
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + pixels

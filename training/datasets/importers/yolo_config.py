@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -216,7 +217,7 @@ def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple
             index = ImageIndex.of(files.all_images)
             images = [index.find(candidate.parent, line) for line in files.lines(candidate)]
             return [image for image in images if image], images.count(None)
-        if has_magic(entry) and (matches := _matching_images(files, candidate)):
+        if has_magic(entry) and (matches := [path for path in files.all_images if _matches(path, candidate)]):
             return matches, 0
     return [], 0
 
@@ -226,13 +227,15 @@ def _is_list(files: YoloFolder, path: PurePosixPath) -> bool:
     return path.suffix.lower() in _LIST_SUFFIXES and file_inside(files.folder, path) is not None
 
 
-def _matching_images(files: YoloFolder, pattern: PurePosixPath) -> list[PurePosixPath]:
-    """Return the images that a pattern such as images/day*/*.jpg matches, or that are in a folder that it matches."""
-    try:
-        found = {PurePosixPath(path.relative_to(files.folder).as_posix()) for path in files.folder.glob(str(pattern))}
-    except ValueError:  # such as images/**.jpg
-        return []
-    return [path for path in files.all_images if path in found or not found.isdisjoint(path.parents)]
+def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
+    """Return whether a pattern such as images/day*/*.jpg or images/**/*.jpg matches a path, or a folder that the path is in."""
+    ends = {0}  # numbers of leading parts of the path that the pattern's parts so far match
+    for piece in pattern.parts:
+        if piece == "**":
+            ends = {end for end in range(len(path.parts) + 1) if end >= min(ends, default=end + 1)}
+        else:
+            ends = {end + 1 for end in ends if end < len(path.parts) and fnmatchcase(path.parts[end], piece)}
+    return bool(ends)
 
 
 def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:

@@ -1,0 +1,93 @@
+"""Image sets of YOLO data sets that other programs name: patterns, unusual keys, lists and folders."""
+
+import pytest
+
+from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, Layout, check_layout, images
+
+TWO_IMAGES = images("images/a.jpg", "images/b.jpg") | {"labels/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\ncat\n"}
+
+LAYOUTS = [
+    *(
+        Layout(f"sets in data.yaml as {kind}", TWO_IMAGES | {"data.yaml": f"{text}{NAMES}"}, {"train": 1, "val": 1}, 2)
+        for kind, text in (
+            ("patterns of images", "train: images/[a]*.jpg\nval: '**/b.*'\n"),
+            ("patterns of folders", "train: ima*/a.jpg\nval: /data/?mages/b.jpg\n"),
+            ("patterns with two stars", "train: images/**/a.jpg\nval: images/**b.jpg\n"),
+            ("keys with a suffix", "train_images: images/a.jpg\nVal_Images: images/b.jpg\n"),
+        )
+    ),
+    Layout(
+        "one of several folders that does not exist",
+        TWO_IMAGES | {"data.yaml": f"train: [images, day2]\n{NAMES}"},
+        error="name train: day2, but no image was found there",
+    ),
+    Layout(
+        "one of several test folders that does not exist",
+        TWO_IMAGES | {"data.yaml": f"train: images/a.jpg\ntest: [images/b.jpg, day2]\n{NAMES}"},
+        {"train": 1, "test": 1},
+        2,
+        ("The test set (day2) does not exist and is skipped.",),
+    ),
+    Layout(
+        "an empty list and another one",
+        TWO_IMAGES | {"t1.txt": "", "t2.txt": "images/a.jpg\nimages/b.jpg\n", "data.yaml": f"train: [t1.txt, t2.txt]\n{NAMES}"},
+        {"train": 2},
+        2,
+    ),
+    Layout("options of other programs", TWO_IMAGES | {"data.yaml": f"train: images\nval_set: val\ntest_size: 3\n{NAMES}"}, {"train": 2}, 2),
+    Layout(
+        "a pattern that matches nothing",
+        TWO_IMAGES | {"data.yaml": f"train: images/c*.jpg\n{NAMES}"},
+        error="name train: images/c*.jpg, but no image was found there",
+    ),
+    *(
+        Layout(f"a set in data.yaml that is {kind}", TWO_IMAGES | {"data.yaml": f"train: {value}\n{NAMES}"}, error=message)
+        for kind, value, message in (
+            ("a mapping", "{img_dir: images}", "'train' must be a folder, a list file, or a list of them"),
+            ("a nested list", "[[images/a.jpg]]", "'train' must be a folder, a list file, or a list of them"),
+            ("a pattern with many wildcards for folders", "images/" + 50 * "**/" + "c.jpg", "no image was found there"),
+            ("a path with a NUL", '"a\\0.txt"', "no image was found there"),
+        )
+    ),
+    *(
+        Layout(
+            f"a list of images named {name}",
+            TWO_IMAGES | {name: "images/a.jpg\n", "data.yaml": f"train: {name}\n{NAMES}"},
+            {"train": 1},
+            1,
+            ("1 image outside of the named sets",),
+        )
+        for name in ("train.list", "train.lst", "train.csv", "trainlist")
+    ),
+    *(
+        Layout(
+            f"obj.data with {kind}",
+            images("obj/0.jpg", "obj/1.jpg")
+            | {"obj/0.txt": BOX, "obj/1.txt": BOX, "coco.names": "dog\n", "train.txt": "obj/0.jpg\n", "valid.txt": "obj/1.jpg\n"}
+            | {"coco.data": "train = data/train.txt\nvalid = data/valid.txt\nnames = data/coco.names\n" + line, "hard.txt": "obj/0.jpg\n"},
+            {"train": 1, "val": 1},
+            2,
+        )
+        for kind, line in (
+            ("eval=coco", "eval=coco\n"),
+            ("options in capitals", "EVAL=coco\nTOP=5\n"),
+            ("another word for the validation set", "Validation = data/valid.txt\n"),
+            ("a list of difficult images", "difficult_valid = hard.txt\n"),
+            ("a second list, which Darknet ignores", "valid = hard.txt\n"),
+        )
+    ),
+    *(
+        Layout(
+            f"folders {train} and {val}",
+            images(f"{train}/a.jpg", f"{val}/b.jpg") | {f"{train}/a.txt": BOX, f"{val}/b.txt": BOX, "classes.txt": "dog\n"},
+            {"train": 1, "val": 1},
+            2,
+        )
+        for train, val in (("trainset", "valset"), ("TrainImages", "ValImages"), ("traindata", "evaldata"), ("train_imgs", "valSplit"))
+    ),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_the_image_sets_of_other_programs_are_imported_or_refused_with_advice(tmp_path, save_image, layout):
+    check_layout(tmp_path, save_image, layout)
