@@ -84,8 +84,7 @@ class Config(BaseModel):
     head_filters: int = Field(384, ge=1, le=4096, description="Number of filters of a new head.")
     freeze: str = Field(
         "backbone",
-        description="Layers that are not trained at first: none, backbone, all-but-head (all but the output layer), "
-        "or a layer with all layers before it.",
+        description="Layers not trained at first: none, backbone, all-but-head (all but the output layer), or a layer and all before it.",
     )
     unfreeze_at: float | None = Field(
         None,
@@ -141,9 +140,7 @@ class Config(BaseModel):
     )
 
     # loss
-    loss: Literal["darknet", "modern"] = Field(
-        "modern", description="Darknet's squared errors (darknet), or CIoU and cross-entropies (modern)."
-    )
+    loss: Literal["darknet", "modern"] = Field("modern", description="darknet: squared errors; modern: CIoU and cross-entropies.")
     loss_norm: Literal["auto", "objects", "images"] = Field(
         "auto", description="Divide the loss by the objects or by the images of the batch. auto: objects if modern, images if darknet."
     )
@@ -171,9 +168,7 @@ class Config(BaseModel):
         "adamw", description="Keras optimizer."
     )
     learning_rate: float = Field(0.0003, gt=0, le=10, description="Maximum learning rate of the schedule.")
-    head_rate: float = Field(
-        1.0, ge=0, le=10, description="Multiply the learning rate of the head, except layers with new outputs, by this."
-    )
+    head_rate: float = Field(1.0, ge=0, le=10, description="Multiply the head's learning rate by this, except in layers with new outputs.")
     backbone_rate: float = Field(0.15, ge=0, le=10, description="Multiply the learning rate of the backbone by this.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the optimizers momentum and nesterov.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decay of kernels per step, multiplied by the learning rate (decoupled).")
