@@ -289,6 +289,15 @@ class Config(BaseModel):
             )
         return plan
 
+    def check_size_multiple(self, multiple: int) -> None:
+        """Check that a network accepts the input sizes. Raises ConfigError.
+
+        Args:
+            multiple: The network accepts multiples of this, in pixels.
+        """
+        if wrong := [size for _, size in self.size_plan() if size % multiple]:
+            raise ConfigError(f"sizes: {wrong[0]} is not a multiple of {multiple}, as the network's input size must be.")
+
     def rate_pieces(self) -> tuple[tuple[float, float], ...]:
         """Return ((start, factor), ...), where `start` is a fraction of the run."""
         pieces = parse_pairs("pieces", self.pieces, float)

@@ -45,10 +45,9 @@ def build_initial_model(
     """
     if config.network != "model":
         model = untrained_backbone(config)
-    sizes = [size for _, size in config.size_plan()]
-    if wrong := [size for size in sizes if size % model.spec.size_multiple]:
-        raise ConfigError(f"sizes: {wrong[0]} is not a multiple of {model.spec.size_multiple}, as the network's input size must be.")
-    model = replace(model, spec=replace(model.spec, input_size=max(sizes[-1], min_input_size)))
+    config.check_size_multiple(model.spec.size_multiple)
+    _, last_size = config.size_plan()[-1]
+    model = replace(model, spec=replace(model.spec, input_size=max(last_size, min_input_size)))
     if model.spec.is_detector and config.head != "keep":
         model = without_head(model)
     anchors, reinitialised = model.spec.anchors, frozenset[str]()
