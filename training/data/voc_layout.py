@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path, PurePosixPath
 
-from detector.imaging.suffixes import FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
+from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
 from training.errors import DatasetError
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", ".")
@@ -147,10 +147,11 @@ def _image_candidates(name: str, filename: str) -> Iterator[str]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return all images, sorted. Hidden files, linked folders and folders of other programs are omitted."""
+    """Return all images, sorted. Hidden files, linked folders, folders of other programs, and annotated copies are omitted."""
     place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
     paths = _visible_files(folder / place, nested=place != ".")
-    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
+    return sorted(path for path in images if path.is_file())
 
 
 def all_annotations(folder: Path) -> list[str]:

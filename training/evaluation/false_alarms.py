@@ -11,7 +11,6 @@ import numpy as np
 from detector.boxes.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
 from detector.errors import ImageError
-from detector.imaging.suffixes import ANNOTATED_COPY
 from detector.messages import count_of
 from training.data.voc_layout import find_images
 from training.data.voc_reader import read_image_file
@@ -74,8 +73,8 @@ def detect_in_background(detector: Detector, folder: Path, *, events: Events = S
 
 
 def background_images(folder: Path) -> list[Path]:
-    """Return the images of a folder, without copies on which `boxwright detect` has drawn boxes. Raises DatasetError if there are none."""
-    images = [path for path in find_images(folder) if not path.stem.endswith(ANNOTATED_COPY)]
+    """Return the images of a folder. Raises DatasetError if there are none."""
+    images = find_images(folder)
     if not images:
         raise DatasetError(f"{folder}: there are no images. Give a folder of images that show none of the new objects.")
     return images
