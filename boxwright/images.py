@@ -1,6 +1,8 @@
 """The kinds of images that `detect` accepts, and their conversion."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from detector.errors import NotAnImage
+from detector.errors import ImageError, NotAnImage
 from detector.imaging.encode import encode_image
 from detector.imaging.image import to_rgb
 
@@ -18,6 +20,17 @@ ImageList: TypeAlias = list[Any] | tuple[Any, ...]
 """Several sources. `list[ImageSource]` would not accept a `list[Path]`, because lists are invariant."""
 
 _MODES_WITHOUT_RANGE = ("I", "F", "La")  # Pillow clips their values at 255, or cannot convert them
+
+
+@contextmanager
+def name_file_in_errors(source: ImageSource) -> Iterator[None]:
+    """Put the path of the image file, if there is one, before the message of an ImageError."""
+    try:
+        yield
+    except ImageError as error:
+        if not isinstance(source, str | os.PathLike):
+            raise
+        raise type(error)(f"{os.fspath(source)}: {error}") from error
 
 
 def to_bytes_or_array(source: ImageSource) -> bytes | NDArray[np.uint8]:

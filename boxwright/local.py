@@ -9,7 +9,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from boxwright.images import ImageList, ImageSource, to_bytes_or_array
+from boxwright.images import ImageList, ImageSource, name_file_in_errors, to_bytes_or_array
 from boxwright.results import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE
 from detector.detector import Detector as CoreDetector
@@ -112,7 +112,8 @@ class Detector:
         if isinstance(image, list | tuple):
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         source = to_bytes_or_array(image)
-        pixels = decode_image(source, self.core.min_decode_side) if isinstance(source, bytes) else source
+        with name_file_in_errors(image):
+            pixels = decode_image(source, self.core.min_decode_side) if isinstance(source, bytes) else source
         size = (pixels.width, pixels.height) if not isinstance(pixels, np.ndarray) else (pixels.shape[1], pixels.shape[0])
         class_ids = self.core.class_ids([classes] if isinstance(classes, str) else classes) if classes else None
         threshold = self._class_confidence if confidence == "auto" else confidence

@@ -1,5 +1,6 @@
 """Detection by a running service."""
 
+import os
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Self, overload
@@ -8,6 +9,12 @@ from boxwright.images import ImageList, ImageSource, to_bytes
 from boxwright.results import Detections
 from detector.errors import UnknownModel
 from service.client.client import ServiceClient
+from service.client.errors import RequestRejected
+
+IMAGE_PROBLEMS = {
+    f"urn:boxwright:problem:{kind}" for kind in ("empty-image", "not-an-image", "damaged-image", "image-too-large", "body-too-large")
+}
+"""Kinds of problems that are about the image."""
 
 
 class Client:
@@ -70,7 +77,12 @@ class Client:
             return [self.detect(each, confidence=confidence, iou=iou, classes=classes) for each in image]
         image_bytes = to_bytes(image)
         labels = [classes] if isinstance(classes, str) and classes else classes or ()
-        response = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=labels)
+        try:
+            response = self._client.detect(image_bytes, model=self._model, confidence=confidence, iou=iou, classes=labels)
+        except RequestRejected as error:
+            if error.kind not in IMAGE_PROBLEMS or not isinstance(image, str | os.PathLike):
+                raise
+            raise RequestRejected(f"{os.fspath(image)}: {error}", error.status, error.kind) from error
         size = (response.image.width, response.image.height)
         return Detections.of(response.detections, response.model, size, self._labels_of(response.model), image_bytes)
 

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from detector.engines.support import Device
 from detector.errors import SettingError
 from detector.imaging.image import MAX_PIXELS, PILLOW_MAX_PIXELS
+from detector.messages import did_you_mean
 from detector.network.spec import MAX_INPUT_SIZE
 from service.auth.api_keys import HashedKey
 from service.auth.origins import check_host, check_origin
@@ -219,6 +220,10 @@ def read_settings(config: Path | None = None, **options: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         if not name:
             raise SettingError(f"Conflicting settings: {first['msg'].removeprefix('Value error, ')}.") from error
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(name, Settings.model_fields)
+            source = f"{config}: " if config else ""
+            raise SettingError(f"{source}unknown setting {name!r}.{hint} 'boxwright serve --print-config' prints all settings.") from error
         message = first["msg"].removeprefix("Value error, ")
         got = "" if first["loc"][0] in SECRET_SETTINGS else f", got {first['input']!r}"
         raise SettingError(f"Setting {name!r} ({SETTINGS_PREFIX}{name.upper()}): {message}{got}.") from (None if not got else error)

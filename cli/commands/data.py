@@ -85,7 +85,7 @@ def _repair(check: "DatasetCheck", out: Path) -> str:
 
 def _suggest_after_check(dataset: Path, check: "DatasetCheck", *, fixed: Path | None) -> None:
     from cli.output.terminal import print_next_step
-    from training.data.voc_lists import image_sets
+    from training.data.voc_lists import image_names, image_sets
 
     if not any(check.samples(each) for each in check.sets):
         return  # nothing can be repaired or divided; the findings state why
@@ -93,7 +93,13 @@ def _suggest_after_check(dataset: Path, check: "DatasetCheck", *, fixed: Path | 
         print_next_step("boxwright", "data", "check", dataset, "--fix", f"{dataset}-fixed")
     else:
         checked = fixed or dataset
-        print_next_step("boxwright", "data", "preview" if "train" in image_sets(checked) else "split", checked)
+        sets = image_sets(checked)
+        if "train" not in sets:
+            print_next_step("boxwright", "data", "split", checked)
+        elif "val" not in sets and len(image_names(checked, "train")) > 1:
+            print_next_step("boxwright", "data", "split", checked, "--set", "train", "--force")
+        else:
+            print_next_step("boxwright", "data", "preview", checked)
 
 
 @data_app.command("split")

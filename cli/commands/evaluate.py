@@ -61,6 +61,7 @@ def evaluate_command(
     from detector.detector import Detector
     from training.data.voc_reader import read_set
     from training.evaluation.evaluate import evaluate_detector
+    from training.evaluation.false_alarms import background_images
     from weights.engines.options import EngineOptions
 
     if record and (model is None or not Path(model).is_file() or input_size is not None):
@@ -68,6 +69,8 @@ def evaluate_command(
     check_output_folder("--plots", plots)
     require_packages("boxwright evaluate", "pycocotools", *(("matplotlib",) if plots else ()))
     samples = read_set(dataset, image_set)
+    if background:
+        background_images(background)  # an error before the evaluation, which can take long
     choice = choose_named_engine(model, EngineOptions(engine or "auto", device or "auto", precision, input_size))
     loaded = choice.load()
     check_common_labels(samples, loaded.spec.labels, loaded.name)

@@ -104,6 +104,8 @@ def finetune_command(
         )
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     settings, following = _check_arguments(dataset, (train_set, val_set), model, resume, config, given, then or [])
+    if background:
+        _check_background(background)
 
     from cli.extras import start_tensorflow
     from cli.finetune.display import find_rate
@@ -160,6 +162,13 @@ def _check_arguments(
         warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
         settings = plan.config if config else with_enough_steps(plan.config, len(plan.samples[image_sets[0]]), given)
     return settings, following
+
+
+def _check_background(folder: Path) -> None:
+    """Check that a folder has images. The run reads them only at its end. Raises DatasetError."""
+    from training.evaluation.false_alarms import background_images
+
+    background_images(folder)
 
 
 def _train_all(run: "Run", following: "list[Config]") -> "RunOutcome":

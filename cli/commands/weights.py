@@ -15,7 +15,7 @@ CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A name from 
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the models of the package and the catalogue. "ships": included in the package; "pulled": downloaded; "~": estimated size.
+    """List the models of the package and the catalogue. "included": in the package; "pulled": downloaded; "~": estimated size.
 
     In a pipe, tab-separated: name, status, size, classes, AP50, licence.
     """

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from cli.finetune.remaining_time import RemainingTime
 from cli.output.terminal import print_next_step
 from detector.messages import count_of
 from training.events import CacheProgress, Events
@@ -96,14 +97,14 @@ class TrainingDisplay(Events):
     def __init__(self, run: "Run", console: Console, bar: Progress) -> None:
         self._config, self._batches = run.setup.config, run.setup.batches
         self._console, self._bar = console, bar
-        self._first_step, self._started = run.state.step, time.monotonic()
+        self._remaining = RemainingTime(run.state.step, run.setup.batches.steps, time.monotonic())
         self._ap50 = ""
         self._task = bar.add_task("starting", total=run.setup.batches.steps, completed=run.state.step, left="")
 
     def step_finished(self, metrics: Mapping[str, Any]) -> None:
         """Advance the bar. After a validation, print its line and the problems of layers that are new in this run."""
         step = metrics["step"]
-        epoch, left = f"epoch {metrics['epoch'] + 1}/{self._config.epochs}", self._time_left(step)
+        epoch, left = f"epoch {metrics['epoch'] + 1}/{self._config.epochs}", self._remaining.describe(step, time.monotonic())
         if "ap50" in metrics:
             self._ap50 = f" · AP50 {metrics['ap50']:.3f}"
             self._ap50 += f" · false alarms {metrics['false_alarms']:.1%}" if "false_alarms" in metrics else ""
@@ -117,18 +118,14 @@ class TrainingDisplay(Events):
     def features_cached(self, progress: CacheProgress) -> None:
         """Show how many features are computed; print a line at the start and at the end."""
         self._bar.update(self._task, description=f"features {progress.done:,}/{progress.total:,}")
+        if progress.done == 0:
+            self._remaining.pause(time.monotonic())
         if progress.done in (0, progress.total):
             action = "Computing" if progress.done == 0 else "Cached"
             size = f"{progress.file_size / 1e6:,.0f} MB in {progress.path}"
             self._console.print(f"{action} features of {count_of(progress.total, 'view')}: {size}", highlight=False, soft_wrap=True)
-            self._started = time.monotonic()
+        if progress.done == progress.total:
+            self._remaining.resume(time.monotonic())
 
     def _is_validated(self, step: int) -> bool:
         return step % (self._config.check_every * self._batches.steps_per_epoch) == 0 or step == self._batches.steps
-
-    def _time_left(self, step: int) -> str:
-        """Estimate from the steps of this process: "1:04 left"."""
-        elapsed, done = time.monotonic() - self._started, max(1, step - self._first_step)
-        seconds = round(elapsed / done * (self._batches.steps - step))
-        minutes, hours = seconds // 60 % 60, seconds // 3600
-        return f"{hours}:{minutes:02d}:{seconds % 60:02d} left" if hours else f"{minutes}:{seconds % 60:02d} left"

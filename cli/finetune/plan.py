@@ -12,6 +12,7 @@ from cli.output.terminal import print_error
 from detector.errors import UnknownLabel
 from detector.messages import count_of, did_you_mean
 from training.config.options import Config
+from training.config.sizes import check_size_multiple
 from training.data.voc_reader import Sample, read_set
 from training.errors import ConfigError, DatasetError
 from training.evaluation.new_classes import ENOUGH_STEPS
@@ -19,6 +20,7 @@ from training.recipes import find_recipe
 from weights.hub.resolve import check_model
 
 FREEZE_KEYWORDS = ("none", "backbone", "all-but-head")
+USUAL_SIZE_MULTIPLE = 32  # Pixels. Every network of the catalogue accepts multiples of this.
 SMALL_VALIDATION_SET = 20  # Images. With fewer images, average precision is not a reliable estimate for new images.
 
 
@@ -48,13 +50,14 @@ def read_plan(dataset: Path, image_sets: Sequence[str], model: str | None, confi
     Raises:
         DatasetError: An image set is missing or has no boxes.
         UnknownModel: There is no such model.
-        ConfigError: The training set has no box of a label, or the network has no layer with the name in `freeze`.
+        ConfigError: The training set has no box of a label, the network has no layer with the name in `freeze`, or `sizes` do not fit it.
     """
     check_model(model)
     samples = {name: read_set(dataset, name) for name in image_sets}
     config = _with_known_labels(config, samples[image_sets[0]], dataset)
     if config.network == "model":
         check_freeze(config.freeze, model)
+        check_sizes(config, model)
     return TrainingPlan(config, samples)
 
 
@@ -80,6 +83,12 @@ def check_freeze(freeze: str, model: str | None) -> None:
             f"--freeze: the network has no layer {freeze!r}.{hint} Give {', '.join(FREEZE_KEYWORDS)}, "
             f"or a layer that 'boxwright weights info {model or 'everyday'} --layers' lists."
         )
+
+
+def check_sizes(config: Config, model: str | None) -> None:
+    """Check that the network accepts the input sizes. A model is read only if a size is unusual. Raises ConfigError."""
+    if any(size % USUAL_SIZE_MULTIPLE for _, size in config.size_plan()):
+        check_size_multiple(config, load_named_model(model).spec.size_multiple)
 
 
 def with_enough_steps(config: Config, images: int, given: Collection[str]) -> Config:

@@ -25,7 +25,7 @@ class KnownModel(NamedTuple):
     """A row of `boxwright weights list`: a model of the package or the catalogue."""
 
     name: str
-    status: str | None  # "ships" with the package, "pulled", or None
+    status: str | None  # "included" in the package, "pulled", or None
     size: str  # "~" in front of an estimate
     classes: int | None  # None for a backbone without a head
     ap50: str | None
@@ -56,7 +56,7 @@ def _embedded_model(name: str, path: Path) -> KnownModel:
     header = read_header(path)
     ap50 = _round_ap(recorded_ap(header.provenance))
     licence = header.provenance.get("licence", "Apache-2.0")
-    return KnownModel(name, "ships", megabytes(path.stat().st_size), len(header.spec.labels), ap50, licence)
+    return KnownModel(name, "included", megabytes(path.stat().st_size), len(header.spec.labels), ap50, licence)
 
 
 def _catalogue_model(entry: Entry, *, available: bool) -> KnownModel:

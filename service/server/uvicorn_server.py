@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from time import monotonic
 from types import FrameType
 
@@ -27,6 +28,8 @@ def run_server(app: FastAPI, settings: Settings) -> None:
     """Serve the application until SIGTERM or Ctrl-C."""
     sys.setswitchinterval(SWITCH_SECONDS)
     configure_logging(settings.log_format, settings.log_level)
+    # Ctrl-C before the event loop runs leaves a coroutine of uvicorn that nothing awaits.
+    warnings.filterwarnings("ignore", message="coroutine 'Server.serve' was never awaited")
     GracefulServer(server_config(app, settings), app.state.lifecycle, settings).run()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from PIL import Image
 import boxwright
 from boxwright.images import to_bytes_or_array
 from cli.detect.backends import DetectionOptions, LocalBackend
+from detector.errors import DamagedImage, NotAnImage
 from detector.imaging.image import read_image
 from weights.engines.options import EngineOptions
 
@@ -161,6 +163,18 @@ def test_to_dict_can_be_serialised_as_json(model):
 def test_a_source_that_is_not_an_image_is_an_error(model, source, message):
     with pytest.raises(boxwright.BoxwrightError, match=message):
         model.detect(source)
+
+
+def test_the_error_of_a_damaged_image_names_its_file(model, tmp_path):
+    damaged, text = tmp_path / "damaged.jpg", tmp_path / "text.jpg"
+    damaged.write_bytes(CAT.read_bytes()[:3000])
+    text.write_bytes(b"no image")
+    for path, kind in ((damaged, DamagedImage), (text, NotAnImage)):
+        for source in (path, str(path), [CAT, path]):
+            with pytest.raises(kind, match=f"^{re.escape(str(path))}: the "):
+                model.detect(source)
+    with pytest.raises(DamagedImage, match=r"^the JPEG"):
+        model.detect(damaged.read_bytes())
 
 
 @pytest.mark.parametrize("confidence", ["high", "0.5", None])

@@ -1,5 +1,6 @@
 """`boxwright.Client(url).detect(...)`: the same results as with a local model."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 import boxwright
 from detector.imaging.image import read_image
 from service.auth.api_keys import HashedKey, new_key
+from service.client.errors import RequestRejected
 
 CAT = Path(__file__).resolve().parents[2] / "docs" / "photos" / "cat.jpg"
 KEY = new_key()
@@ -43,6 +45,17 @@ def test_a_missing_key_and_an_unknown_model_are_errors(service):
         client.detect(CAT)
     with boxwright.Client(service.url, api_key=KEY, model="missing") as client, pytest.raises(boxwright.BoxwrightError, match="missing"):
         client.detect(CAT)
+
+
+def test_the_error_of_an_image_that_the_service_cannot_read_names_its_file(service, tmp_path):
+    path = tmp_path / "text.jpg"
+    path.write_bytes(b"no image")
+    with boxwright.Client(service.url, api_key=KEY) as client:
+        with pytest.raises(RequestRejected, match=f"^{re.escape(str(path))}: This is not a supported image") as caught:
+            client.detect([CAT, path])
+        assert (caught.value.status, caught.value.kind) == (415, "urn:boxwright:problem:not-an-image")
+        with pytest.raises(RequestRejected, match=r"^Unknown class"):
+            client.detect(CAT, classes="unicorn")
 
 
 def test_an_invalid_address_is_an_error():

@@ -111,8 +111,8 @@ def test_flags_override_the_environment_which_overrides_the_file(monkeypatch, tm
     ("text", "message"),
     [
         ("queue_size = 0", "BOXWRIGHT_QUEUE_SIZE"),
-        ("queue_length = 5", "queue_length"),
-        ("[service]\nport = 5", "service"),
+        ("quesize = 5", r"boxwright\.toml: unknown setting 'quesize'\. Did you mean 'queue_size'\?"),
+        ("[service]\nport = 5", "unknown setting 'service'"),
         ("port = ", "not a TOML file"),
         ("model = '\udcff'", "not a TOML file"),
     ],

@@ -1,5 +1,6 @@
 """False alarms, which are detections of a class in images that do not show it, and the confidence threshold with the best F1."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,17 @@ import numpy as np
 
 from detector.boxes.detections import Detections
 from detector.detector import DEFAULT_IOU, DEFAULT_SCORE, Detector
+from detector.errors import ImageError
 from detector.messages import count_of
 from training.data.unlabelled_images import unlabelled_images
 from training.data.voc_reader import read_image_file
+from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
 from training.evaluation.new_classes import describe_new_classes
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 from training.events import SILENT, Events
+
+logger = logging.getLogger("boxwright.training")
 
 CONFIDENCES = (DEFAULT_SCORE, 0.5)  # Confidences above which false alarms are counted.
 SOURCES = {"memory": "remembered images that were not trained on", "background": "background images"}
@@ -49,15 +54,27 @@ def count_false_alarms(detections: Sequence[Detections], class_ids: Collection[i
 
 
 def detect_in_background(detector: Detector, folder: Path, *, events: Events = SILENT) -> list[Detections]:
-    """Run a detector on all images of a folder.
+    """Run a detector on all images of a folder. An image that cannot be read is skipped, with a line in the log.
 
-    Raises DatasetError if the folder has no images, ImageError if an image cannot be decoded, and OSError if a file cannot be read.
+    Raises DatasetError if the folder has no image that can be read.
     """
     found = []
-    for path in unlabelled_images(folder, "Give a folder of images that show none of the new objects."):
-        found.append(detector.detect(read_image_file(path), score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU))
+    for path in background_images(folder):
+        try:
+            image = read_image_file(path)
+        except (ImageError, OSError) as error:
+            logger.warning("background image skipped: %s", error)
+            continue
+        found.append(detector.detect(image, score_threshold=SCORE_THRESHOLD, iou_threshold=DEFAULT_IOU))
         events.image_evaluated()
+    if not found:
+        raise DatasetError(f"{folder}: no image in this folder can be read.")
     return found
+
+
+def background_images(folder: Path) -> list[Path]:
+    """Return the images in a folder and below it. Raises DatasetError if there are none."""
+    return unlabelled_images(folder, "Give a folder of images that show none of the new objects.")
 
 
 def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from detector.network.layers import Conv
 from detector.network.spec import Model
 from training.config.options import Config
+from training.config.sizes import check_size_multiple
 from training.data.voc_reader import Sample
 from training.errors import ConfigError, DatasetError
 from training.modeling.anchors import box_sizes, cluster_anchors
@@ -45,10 +46,9 @@ def build_initial_model(
     """
     if config.network != "model":
         model = untrained_backbone(config)
-    sizes = [size for _, size in config.size_plan()]
-    if wrong := [size for size in sizes if size % model.spec.size_multiple]:
-        raise ConfigError(f"sizes: {wrong[0]} is not a multiple of {model.spec.size_multiple}, as the network's input size must be.")
-    model = replace(model, spec=replace(model.spec, input_size=max(sizes[-1], min_input_size)))
+    check_size_multiple(config, model.spec.size_multiple)
+    _, last_size = config.size_plan()[-1]
+    model = replace(model, spec=replace(model.spec, input_size=max(last_size, min_input_size)))
     if model.spec.is_detector and config.head != "keep":
         model = without_head(model)
     anchors, reinitialised = model.spec.anchors, frozenset[str]()

@@ -101,6 +101,17 @@ def test_the_next_step_after_a_repair_is_a_split_unless_the_images_are_split_alr
         assert boxwright("data", "split", folder, "--force").code == 0
 
 
+def test_the_next_step_after_a_check_is_a_split_if_all_images_are_in_train(boxwright, make_flat_dataset):
+    folder = make_flat_dataset({f"p{number}": [DOG] for number in range(10)})
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for count, command in ((1, "preview {}"), (10, "split {} --set train --force")):
+        (lists / "train.txt").write_text("".join(f"p{number}\n" for number in range(count)))
+        assert boxwright("data", "check", folder).err == f"Next: boxwright data {command.format(folder)}\n"
+    assert boxwright("data", *command.format(folder).split()).code == 0
+    assert boxwright("data", "check", folder).err == f"Next: boxwright data preview {folder}\n"
+
+
 def test_coco_and_yolo_are_imported(boxwright, make_image, tmp_path):
     path = make_image("photos/a.jpg", 80, 50)
     (tmp_path / "instances.json").write_text(

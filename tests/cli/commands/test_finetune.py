@@ -127,6 +127,8 @@ def test_a_failed_run_has_a_report_with_the_reason(boxwright, dataset, model_fil
         (("{data}", "--set", "trian"), "there is no image set 'trian'"),
         (("{data}", "--config", "racoon"), "Did you mean 'raccoon'?"),
         (("{data}", "--learning-rte", "1"), "--learning-rate"),
+        (("{data}", "--sizes", "300"), "sizes: 300 is not a multiple of 32"),
+        (("{data}", "--background", "{data}/ImageSets"), "ImageSets: there are no images"),
     ],
 )
 def test_invalid_arguments_are_reported_before_tensorflow_starts(boxwright, dataset, arguments, sentence):

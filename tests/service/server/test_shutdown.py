@@ -171,3 +171,28 @@ def test_kernel_ends_a_process_that_runs_no_python_code():
     finally:
         process.kill()
         process.communicate()
+
+
+INTERRUPTED_EARLY = """
+import uvicorn
+from fastapi import FastAPI
+from service.server.lifecycle import Lifecycle
+from service.server.uvicorn_server import run_server
+from service.settings import Settings
+
+def interrupt(config):
+    raise KeyboardInterrupt
+
+uvicorn.Config.get_loop_factory = interrupt
+app = FastAPI()
+app.state.lifecycle = Lifecycle()
+try:
+    run_server(app, Settings())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_before_the_event_loop_starts_prints_no_warning():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_EARLY], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")

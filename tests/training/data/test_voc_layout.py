@@ -196,9 +196,10 @@ def test_a_filename_cannot_lead_out_of_the_folder(make_dataset, annotated, outsi
         read_sample(folder, "b")
 
 
-def test_find_images_omits_hidden_files(make_dataset, save_image):
+def test_find_images_omits_hidden_files_and_annotated_copies(make_dataset, save_image):
     folder = make_dataset({"a": DOG, "sub/b": []})
     save_image(folder / "JPEGImages" / ".c.jpg", 3)
+    save_image(folder / "JPEGImages" / "a.boxes.jpg", 4)
     (folder / "JPEGImages" / "notes.txt").write_text("x")
     assert [path.relative_to(folder).as_posix() for path in find_images(folder)] == ["JPEGImages/a.jpg", "JPEGImages/sub/b.jpg"]
 

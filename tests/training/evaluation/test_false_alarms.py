@@ -1,10 +1,23 @@
 """Shares of images with a false alarm, the threshold with the highest F1, and the warning about few boxes."""
 
+import logging
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from detector.boxes.detections import Detections
-from training.evaluation.false_alarms import best_confidence, count_false_alarms, describe_conclusion, few_boxes_warning
+from detector.detector import Detector
+from detector.engines.onnxruntime import OnnxEngine
+from training.errors import DatasetError
+from training.evaluation.false_alarms import (
+    background_images,
+    best_confidence,
+    count_false_alarms,
+    describe_conclusion,
+    detect_in_background,
+    few_boxes_warning,
+)
 from training.evaluation.voc_ap import ImageTruth
 
 BOX, ELSEWHERE = (0, 0, 10, 10), (50, 50, 60, 60)
@@ -84,3 +97,23 @@ def test_the_conclusion_names_shares_and_suggested_thresholds():
         "Suggested confidence (best F1): raccoon 0.41.",
     ]
     assert describe_conclusion({}) == []
+
+
+def test_a_background_image_that_cannot_be_read_is_skipped_and_logged(tiny_model, tmp_path, caplog):
+    detector = Detector(tiny_model.spec, OnnxEngine.of(tiny_model))
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    (tmp_path / "text.jpg").write_bytes(b"no image")
+    with caplog.at_level(logging.WARNING, "boxwright.training"):
+        assert len(detect_in_background(detector, tmp_path)) == 2
+    assert [record.getMessage().startswith(f"background image skipped: {tmp_path / 'text.jpg'}: ") for record in caplog.records] == [True]
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(DatasetError, match="no image in this folder can be read"):
+        detect_in_background(detector, tmp_path)
+
+
+def test_annotated_copies_are_no_background_images(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.boxes.png")
+    with pytest.raises(DatasetError, match="there are no images"):
+        background_images(tmp_path)

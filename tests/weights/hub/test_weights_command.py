@@ -44,10 +44,10 @@ def test_the_list_in_a_pipe_has_one_tab_separated_line_per_model(weights, home):
     (home.folder / "yolov2.weights").touch()
     rows = [line.split("\t") for line in weights("list").out.splitlines()]
     assert [row[0] for row in rows] == [*EMBEDDED, *entries()]
-    assert {row[1] for row in rows} == {"ships", "pulled", "-"}
+    assert {row[1] for row in rows} == {"included", "pulled", "-"}
     assert [row[0] for row in rows if row[1] == "pulled"] == ["yolov2-coco"]
-    assert rows[0][1:] == ["ships", "16.4 MB", "20", "0.398", "Apache-2.0"]
-    assert rows[1][1:] == ["ships", "5.7 MB", "20", "0.397", "Apache-2.0"]
+    assert rows[0][1:] == ["included", "16.4 MB", "20", "0.398", "Apache-2.0"]
+    assert rows[1][1:] == ["included", "5.7 MB", "20", "0.397", "Apache-2.0"]
     assert {row[0]: row[2] for row in rows}["tensornets-yolov2-voc"] == "~202.7 MB"  # its size is not published
     assert rows[len(EMBEDDED)] == ["yolov2-voc", "-", "202.7 MB", "20", "-", "none stated"]
     assert {row[0]: row[3] for row in rows}["darknet19"] == "-"  # a backbone has no classes
