@@ -1,5 +1,6 @@
 """`boxwright evaluate`: measure the average precision of a model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from detector.messages import count_of
 if TYPE_CHECKING:
     from detector.detector import Detector
     from detector.engines.support import Precision
+    from training.data.voc_reader import Sample
     from training.evaluation.evaluate import Evaluation
     from training.evaluation.false_alarms import FalseAlarms
 
@@ -55,12 +57,9 @@ def evaluate_command(
     from cli.checks import check_common_labels, check_output_folder
     from cli.extras import require_packages, start_engine_library
     from cli.output.evaluation import print_evaluation, print_evaluation_json
-    from cli.output.progress import choose_named_engine, progress_bar
-    from cli.output.progress_events import ProgressEvents
-    from cli.output.terminal import print_next_step, print_note
+    from cli.output.progress import choose_named_engine
     from detector.detector import Detector
     from training.data.voc_reader import read_set
-    from training.evaluation.evaluate import evaluate_detector
     from training.evaluation.false_alarms import background_images
     from weights.engines.options import EngineOptions
 
@@ -76,20 +75,30 @@ def evaluate_command(
     check_common_labels(samples, loaded.spec.labels, loaded.name)
     start_engine_library(engine)
     detector = Detector(loaded.spec, choice.build(loaded))
-    with progress_bar("evaluating", len(samples)) as advance:
-        result = evaluate_detector(detector, samples, events=ProgressEvents(advance))
-    if result.warning:
-        print_note(result.warning)
+    result = _evaluate(detector, samples)
     false_alarms = _false_alarms(detector, result, background) if background else {}
     if as_json:
         print_evaluation_json(result, loaded.name, detector.engine, false_alarms)
     else:
-        print_evaluation(result, false_alarms)
-        print_next_step("boxwright", "detect", "IMAGE", "--model", model or loaded.name)
+        print_evaluation(result, false_alarms, model or loaded.name)
     if record:
         _record(result, Path(str(model)), detector.engine.precision, f"({dataset.resolve().name}, {image_set})")
     if plots is not None:
         _write_plots(result, plots)
+
+
+def _evaluate(detector: "Detector", samples: Sequence["Sample"]) -> "Evaluation":
+    """Run the detector on the samples with a progress bar, and print a warning about unusable boxes."""
+    from cli.output.progress import progress_bar
+    from cli.output.progress_events import ProgressEvents
+    from cli.output.terminal import print_note
+    from training.evaluation.evaluate import evaluate_detector
+
+    with progress_bar("evaluating", len(samples)) as advance:
+        result = evaluate_detector(detector, samples, events=ProgressEvents(advance))
+    if result.warning:
+        print_note(result.warning)
+    return result
 
 
 def _false_alarms(detector: "Detector", result: "Evaluation", folder: Path) -> "dict[str, FalseAlarms]":

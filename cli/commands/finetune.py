@@ -104,9 +104,7 @@ def finetune_command(
         )
     folders = {name: str(folder.resolve()) for name, folder in (("background", background), ("replay", replay)) if folder}
     settings, following = _check_arguments(dataset, (train_set, val_set), model, resume, config, given, then or [])
-    if background:
-        _check_background(background)
-
+    _check_background(background)
     from cli.extras import start_tensorflow
     from cli.finetune.display import find_rate
     from training.config.task import Task
@@ -164,11 +162,12 @@ def _check_arguments(
     return settings, following
 
 
-def _check_background(folder: Path) -> None:
-    """Check that a folder has images. The run reads them only at its end. Raises DatasetError."""
+def _check_background(folder: Path | None) -> None:
+    """Check that the folder, if any, has images. The run reads them only at its end. Raises DatasetError."""
     from training.evaluation.false_alarms import background_images
 
-    background_images(folder)
+    if folder:
+        background_images(folder)
 
 
 def _train_all(run: "Run", following: "list[Config]") -> "RunOutcome":
