@@ -1,4 +1,4 @@
-"""Every command of the README runs, and gives the output that the README shows."""
+"""The `boxwright` and curl commands of the README run offline. Those that need a download name the command that pulls the model."""
 
 import json
 import os

@@ -50,7 +50,7 @@ def benchmark_command(
 ) -> None:
     """Measure which engine, precision and input size is fastest on this machine.
 
-    Each line of the table runs in its own process. The processes take turns, one image each, so that other load affects all of them alike.
+    Each line of the table runs in its own process. The processes take turns, so that other load affects all of them alike.
     Latency is the median for one image; images/s is for parallel calls; MiB is the memory of the process.
 
     In a pipe, stdout has tab-separated lines with these columns: engine, precision, input size, threads, latency, images/s, MiB, start.

@@ -102,7 +102,7 @@ class TrainingDisplay(Events):
         self._task = bar.add_task("starting", total=run.setup.batches.steps, completed=run.state.step, left="")
 
     def step_finished(self, metrics: Mapping[str, Any]) -> None:
-        """Advance the bar. After a validation, print its line and the problems of layers that are new in this run."""
+        """Advance the bar. After a validation, print its line and the warnings about layers."""
         step = metrics["step"]
         epoch, left = f"epoch {metrics['epoch'] + 1}/{self._config.epochs}", self._remaining.describe(step, time.monotonic())
         if "ap50" in metrics:

@@ -102,7 +102,8 @@ class Config(BaseModel):
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
         "frozen",
-        description="Train the batch norm of new layers (frozen), also of the head, or of all (train). off folds it into the kernels.",
+        description="Train the batch norm of new layers only (frozen), also of the head (head), or of all layers (train). "
+        "off folds it into the kernels.",
     )
     new_layers: Literal["output", "head", "all"] = Field(
         "output", description="Layers that start with new weights: outputs of new labels, head, or all."

@@ -36,7 +36,7 @@ _FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the i
 def image_sets(folder: Path) -> tuple[str, ...]:
     """Return the names of the image sets, sorted: lists, or else folders such as train and valid, or else ("all",).
 
-    Lists of single classes (dog_train.txt next to train.txt) are omitted, and files of other kinds, such as classes.txt. Raises
+    Lists of single classes (dog_train.txt next to train.txt), and files of other kinds, such as classes.txt, are omitted. Raises
     DatasetError if there is neither a list nor an annotation.
     """
     lists = image_lists(folder)

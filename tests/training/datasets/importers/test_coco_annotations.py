@@ -126,7 +126,7 @@ def test_the_error_for_a_folder_in_place_of_a_coco_file_names_the_file(tmp_path)
         read_coco(tmp_path, None, image_set="train")
 
 
-def test_a_coco_box_of_five_numbers_is_a_rotated_box(tmp_path, save_image):
+def test_a_coco_box_of_five_numbers_is_refused_as_rotated(tmp_path, save_image):
     with pytest.raises(DatasetError, match=r"5 numbers, .* rotated boxes.* Export upright boxes"):
         read_coco(write_coco(tmp_path, save_image, {"bbox": [10, 10, 5, 5, 30]}), None, image_set="train")
 
