@@ -12,7 +12,7 @@
     │   └── ModelFileError     its file is damaged, of another format, or from a later version
     ├── UnknownModel           no model has that name
     ├── UnknownLabel           the model has no such class
-    ├── SettingError           a threshold or option is outside its range
+    ├── SettingError           an option or setting is not valid
     ├── MissingExtra           packages of an extra are not installed
     └── EngineCacheError       an engine cannot be written to the cache or read from it
 
@@ -69,7 +69,7 @@ class UnknownLabel(BoxwrightError):
 
 
 class SettingError(BoxwrightError):
-    """A threshold or option is outside its range."""
+    """An option or setting is not valid, or the model or the machine does not support it."""
 
 
 class MissingExtra(BoxwrightError):

@@ -1,4 +1,4 @@
-"""Encodings of text files: the default, or the one that a byte order mark names. PowerShell and Windows editors write UTF-16."""
+"""Encodings of text files: UTF-16 or UTF-32 if a byte order mark names it, else the default. PowerShell and Windows editors use UTF-16."""
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 
@@ -16,7 +16,7 @@ def decode_text(data: bytes, default: str = "utf-8", errors: str = "strict") -> 
 
     Args:
         data: The content of a text file.
-        default: Encoding of a file without a byte order mark.
+        default: Encoding of a file without a byte order mark, or with that of UTF-8.
         errors: Treatment of invalid bytes, as in `bytes.decode`.
     """
     for mark, encoding in _BYTE_ORDER_MARKS.items():

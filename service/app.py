@@ -111,7 +111,7 @@ def _add_gauges(metrics: ServiceMetrics, limits: AdmissionLimits, inference: Inf
     )
     metrics.add_gauge(
         "boxwright_body_bytes",
-        "Bytes of request bodies and annotated images in memory, without those of max_unauthenticated_bytes.",
+        "Bytes of request bodies and annotated images in memory that count towards max_waiting_bytes.",
         lambda: limits.body_bytes,
     )
 

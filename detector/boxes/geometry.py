@@ -6,6 +6,7 @@ The `xp` argument is the array namespace: numpy, or `keras.ops` where training n
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
 
@@ -45,7 +46,7 @@ def _intersection(first: Any, second: Any, xp: Any) -> Any:
     return sides[..., 0] * sides[..., 1]
 
 
-def box_iou(first: Boxes, second: Boxes) -> Boxes:
+def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float32]:
     """(N, 4) and (M, 4) xyxy -> (N, M) IoU of every pair of boxes."""
-    iou: Boxes = broadcast_iou(first[:, None], second[None, :])
+    iou: NDArray[np.float32] = broadcast_iou(first[:, None], second[None, :])
     return iou

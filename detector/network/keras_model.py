@@ -7,7 +7,7 @@ reference engine import TensorFlow.
 
 import os
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # by default, TensorFlow disables oneDNN on CPUs without VNNI, where it is faster too
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # by default, TensorFlow disables oneDNN without VNNI, although oneDNN is faster there
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

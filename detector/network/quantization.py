@@ -69,5 +69,5 @@ def quantize_kernel(
     return np.rint(kernel / np.expand_dims(scales, others)).astype(np.int8), scales
 
 
-_MAX_RANGE = 1e30  # float32 also holds the products of such values
-_MIN_MAGNITUDE = 1e-30  # a smaller scale would lack 16 significant bits
+_MAX_RANGE = 1e30  # float32 also holds the difference of two such values
+_MIN_MAGNITUDE = 1e-30  # scales near the smallest float32 numbers would lack 16 significant bits

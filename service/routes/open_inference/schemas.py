@@ -136,7 +136,7 @@ class RequestedOutput(RequestPart):
 class InferParameters(RequestPart, DetectionParameters):
     """Thresholds, and the encoding of the outputs. Parameters about queues and sequences are accepted and ignored."""
 
-    binary_data_output: bool = Field(default=False, description="Send outputs as binary data unless their own parameters differ.")
+    binary_data_output: bool = Field(default=False, description="Send each output as binary data, unless its own `binary_data` is false.")
     max_detections: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = MAX_DETECTIONS
     sequence_id: Annotated[Any, IGNORED] = None
     sequence_start: Annotated[Any, IGNORED] = None

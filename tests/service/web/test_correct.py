@@ -197,7 +197,7 @@ def test_nothing_is_sent_while_boxes_are_corrected(page, grey_image):
     assert [url for url in page.requests[before:] if not url.startswith("blob:")] == []
 
 
-def test_a_question_protects_unsaved_corrections(page, grey_image):
+def test_the_page_asks_before_it_discards_unsaved_corrections(page, grey_image):
     page.correct(grey_image, CAT)
     asks_before_leaving = lambda: page.tab.evaluate("!dispatchEvent(new Event('beforeunload', {cancelable: true}))")  # noqa: E731
     assert not asks_before_leaving()
