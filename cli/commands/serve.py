@@ -216,7 +216,7 @@ def _run_later(work: Callable[[], object], *, then: Callable[[], object]) -> Non
     """
 
     def run() -> None:
-        worker = Thread(target=work, name="persist-engine")
+        worker = Thread(target=work, name="persist-engine", daemon=False)  # otherwise it would be a daemon like its parent
         worker.start()
         worker.join()
         then()

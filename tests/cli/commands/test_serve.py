@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands import serve
 from cli.commands.serve import describe_service, load_registry
 from service.auth.api_keys import HashedKey, new_key
 from service.settings import Settings, read_settings
@@ -115,3 +117,16 @@ def test_a_terminal_gets_text_logs_and_a_pipe_json(model_file, start_service):
             with suppress(OSError):  # the terminal is closed when the process ends
                 file.read()
     assert "INFO    serving tiny-random (3 classes: cat, dog, person) in float32 with onnxruntime at" in line
+
+
+def test_the_process_waits_for_the_engine_that_is_being_written_but_not_for_the_race(monkeypatch):
+    monkeypatch.setattr(serve, "QUIET_SECONDS", 0)
+    daemons, done = [], threading.Event()
+
+    def race():
+        daemons.append(threading.current_thread().daemon)
+        done.set()
+
+    serve._run_later(lambda: daemons.append(threading.current_thread().daemon), then=race)
+    assert done.wait(60)
+    assert daemons == [False, True]
