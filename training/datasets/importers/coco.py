@@ -1,8 +1,8 @@
 """Import COCO annotation files (cocodataset.org, format-data: object detection).
 
-A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them.
-Masks and keypoints are not imported. If a box is missing or empty, it is derived from the polygon or the mask. A rotated box (CVAT's
-attribute `rotation`) becomes the upright rectangle around it.
+A box is [x, y, width, height] in continuous pixels, or in fractions of the image in all annotations of the file (Azure Machine Learning).
+Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them. Masks and keypoints are not imported. If a box is missing or
+empty, it is derived from the polygon or the mask. A rotated box (CVAT's attribute `rotation`) becomes the upright rectangle around it.
 """
 
 import math
@@ -32,6 +32,9 @@ def _as_number(value: Any) -> Any:
     """Return the number in a string such as "7", because VIA writes image_id as a string and id as a number."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
 
+
+FRACTION_TOLERANCE = 0.01
+"""By how much a fraction of the image may be below 0 or above 1."""
 
 _Id = Annotated[int | str, BeforeValidator(_as_number)]
 _Pixels = Annotated[float, Field(ge=-5e5, le=5e5, allow_inf_nan=False)]
@@ -146,14 +149,23 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
             f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
         )
     _check_distinct(annotations, file, found)
+    in_fractions = _are_fractions(file)
     frames = ImageFrames.read([place.path for place in found.values()], events)
     frames.check_any(annotations)
     imported = [
-        _read_image(image, objects[image.id], labels, found[image.id], frames, image_set)
+        _read_image(image, objects[image.id], labels, found[image.id], frames, image_set, in_fractions=in_fractions)
         for image in file.images
         if image.id in found and found[image.id].path in frames.readable
     ]
-    return ImportedDataset(imported, (*_notes(file, found), *frames.notes()))
+    notes = ["All boxes are in fractions of the image: converted to pixels."] if in_fractions else []
+    return ImportedDataset(imported, (*notes, *_notes(file, found), *frames.notes()))
+
+
+def _are_fractions(file: _CocoFile) -> bool:
+    """Return whether all boxes have values from 0 to 1 that are not all integers. In pixels, each box would be smaller than a pixel."""
+    values = [value for each in file.annotations if each.corners for value in each.corners]
+    is_fraction = all(-FRACTION_TOLERANCE <= value <= 1 + FRACTION_TOLERANCE for value in values)
+    return is_fraction and not all(float(value).is_integer() for value in values)
 
 
 def _check_any_box(path: Path, file: _CocoFile) -> None:
@@ -242,11 +254,19 @@ def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> No
 
 
 def _read_image(
-    image: _Image, objects: Sequence[_Annotation], labels: dict[_Id, str], found: FoundImage, frames: ImageFrames, image_set: str
+    image: _Image,
+    objects: Sequence[_Annotation],
+    labels: dict[_Id, str],
+    found: FoundImage,
+    frames: ImageFrames,
+    image_set: str,
+    *,
+    in_fractions: bool,
 ) -> ImportedImage:
     size = image.size or frames.readable[found.path].upright
     boxed = [each for each in objects if each.corners is not None]
-    corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
+    unit = np.tile(np.array(size, np.float64), 2) if in_fractions else 1.0  # pixels
+    corners = (np.array([each.corners for each in boxed], np.float64).reshape(-1, 4) * unit).astype(np.float32)
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)
     difficult = crowd | np.array([bool(each.ignore) for each in boxed], np.bool_)
     names = tuple(labels[each.category_id] for each in boxed)

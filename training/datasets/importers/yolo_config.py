@@ -103,6 +103,8 @@ def _other_format(files: YoloFolder) -> str:
     nested = next((path for path in files.files if path.name in CLASS_FILES), None)
     if nested:
         return f"{nested.name} is in {nested.parent}. Import that folder. "
+    if any(path.name == "_annotations.txt" for path in files.files):  # Roboflow's YOLO Keras and YOLOv4 PyTorch
+        return "_annotations.txt is a list of boxes in pixels, which cannot be imported. Export the data set as YOLOv8 or Pascal VOC. "
     if any(path.suffix.lower() == ANNOTATION_SUFFIX for path in files.files):
         return "It has .xml files: a VOC-style data set needs no import. "
     coco = next((path for path in files.files if path.suffix.lower() == ".json" and path.name != "notes.json"), None)  # Label Studio's
@@ -132,7 +134,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)  # reads only strings, lists and mappings, so a class called "no" stays a string
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        advice = " Write / instead of \\ in paths." if "escape character" in str(error) else ""
+        advice = " Write / instead of \\ in paths." if "escape" in str(error) else ""  # C:\\Users is an incomplete escape sequence
         raise DatasetError(f"{path} is not readable as YAML: {error}.{advice}") from error
 
 

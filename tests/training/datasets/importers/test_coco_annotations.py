@@ -46,6 +46,33 @@ def test_unusual_coco_annotations_are_imported(tmp_path, save_image, annotation,
     assert dataset.notes == (("1 rotated box: imported as the upright rectangle around it.",) if boxes == [[18, 2, 22, 22]] else ())
 
 
+@pytest.mark.parametrize(
+    ("annotation", "options", "box"),
+    [
+        ({"bbox": [0.1, 0.25, 0.5, 0.5]}, {}, [6, 10, 36, 30]),
+        ({"bbox": [0.1, 0.25, 0.5, 0.5]}, {"width": None, "height": None}, [6, 10, 36, 30]),
+        ({"bbox": [0.1, 0.25, 0.5, 0.5]}, {"width": 600.0, "height": 400.0}, [60, 100, 360, 300]),
+        ({"bbox": [-0.002, 0, 1.003, 1]}, {}, [-0.12, 0, 60.06, 40]),
+        ({"segmentation": [[0.1, 0.25, 0.6, 0.25, 0.6, 0.75]]}, {}, [6, 10, 36, 30]),
+    ],
+)
+def test_coco_boxes_in_fractions_of_the_image_become_pixels(tmp_path, save_image, annotation, options, box):
+    dataset = read_coco(write_coco(tmp_path, save_image, annotation, **options), None, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes, [box], atol=1e-4)
+    assert dataset.notes == ("All boxes are in fractions of the image: converted to pixels.",)
+
+
+@pytest.mark.parametrize("boxes", [[[0, 0, 1, 1]], [[0.1, 0.25, 0.5, 0.5], [0.1, 0.25, 20, 10]]])
+def test_coco_boxes_are_pixels_unless_all_are_fractions(tmp_path, save_image, boxes):
+    path = write_coco(tmp_path, save_image, {})
+    content = json.loads(path.read_text())
+    content["annotations"] = [{"image_id": 1, "category_id": 1, "bbox": box} for box in boxes]
+    path.write_text(json.dumps(content))
+    dataset = read_coco(path, None, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes, [[x, y, x + width, y + height] for x, y, width, height in boxes], atol=1e-5)
+    assert dataset.notes == ()
+
+
 def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
     path = write_coco(tmp_path, save_image, {"bbox": [10, 10, 20, 4], "attributes": {"rotation": 30}})
     assert read_coco(path, None, image_set="train").notes == ("1 rotated box: imported as the upright rectangle around it.",)

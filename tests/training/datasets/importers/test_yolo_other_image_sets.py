@@ -76,6 +76,15 @@ LAYOUTS = [
             ("a second list, which Darknet ignores", "valid = hard.txt\n"),
         )
     ),
+    Layout(
+        "obj.data and class names in different folders",
+        images("data/obj/0.jpg", "data/obj/1.jpg")
+        | {"data/obj/0.txt": BOX, "data/obj/1.txt": BOX, "data/voc.names": "dog\n", "data/train.txt": "data/obj/0.jpg\n"}
+        | {"data/test.txt": "data/obj/1.jpg\n"}
+        | {"cfg/voc.data": "classes=1\ntrain = data/train.txt\nvalid = data/test.txt\nnames = data/voc.names\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
     *(
         Layout(
             f"folders {train} and {val}",
