@@ -20,7 +20,7 @@ from detector.messages import count_of
 from detector.text_encoding import decode_text
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import set_of_name
+from training.data.voc_layout import set_of_name, set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.datasets.importers.coco_masks import corners_of_mask
@@ -33,6 +33,7 @@ def _as_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
 
 
+DEFAULT_SET = "train"
 FRACTION_TOLERANCE = 0.01
 """By how much a fraction of the image may be below 0 or above 1."""
 
@@ -118,13 +119,14 @@ class _CocoFile(_Part):
     categories: tuple[_Category, ...]
 
 
-def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, events: Events = SILENT) -> ImportedDataset:
+def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | None = None, events: Events = SILENT) -> ImportedDataset:
     """Read a COCO file.
 
     Args:
         annotations: The JSON file.
         image_folder: The folder of the images. None: the usual folders, see `image_folders`.
-        image_set: The image set that gets all images.
+        image_set: The image set that gets all images. None: the set in the path of the JSON file, or else the set in the path of each image,
+            or else "train".
         events: Receives an event for each decoded image.
 
     Returns:
@@ -135,13 +137,14 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
         OSError: A file cannot be read.
     """
     file = _parse(annotations)
+    common_set = image_set or set_of_coco_file(annotations)
     labels = {category.id: category.name for category in file.categories}
     objects: dict[_Id, list[_Annotation]] = defaultdict(list)
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
     _check_any_box(annotations, file)
-    finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, image_set))
+    finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, common_set or DEFAULT_SET))
     found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
     if not found:
         places = " and ".join(str(folder) for folder in finder.folders)
@@ -153,7 +156,7 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
     frames = ImageFrames.read([place.path for place in found.values()], events)
     frames.check_any(annotations)
     imported = [
-        _read_image(image, objects[image.id], labels, found[image.id], frames, image_set, in_fractions=in_fractions)
+        _read_image(image, objects[image.id], labels, found[image.id], frames, common_set, in_fractions=in_fractions)
         for image in file.images
         if image.id in found and found[image.id].path in frames.readable
     ]
@@ -219,7 +222,8 @@ def _parse(path: Path) -> _CocoFile:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = "".join(f"{part}." for part in first["loc"])[:-1]
-        message = f"{place}: {first['msg']}" if place else first["msg"]
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"{place}: {text}" if place else text
         if first["type"] == "model_type" and not place:
             kind = "a list" if isinstance(first["input"], list) else "another value"
             message = f"expected an object with images, annotations and categories, got {kind}"
@@ -259,7 +263,7 @@ def _read_image(
     labels: dict[_Id, str],
     found: FoundImage,
     frames: ImageFrames,
-    image_set: str,
+    common_set: str | None,
     *,
     in_fractions: bool,
 ) -> ImportedImage:
@@ -270,4 +274,5 @@ def _read_image(
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)
     difficult = crowd | np.array([bool(each.ignore) for each in boxed], np.bool_)
     names = tuple(labels[each.category_id] for each in boxed)
-    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, difficult, crowd, (image_set,))
+    own_set = common_set or set_of_path(found.relative.parts[:-1]) or DEFAULT_SET
+    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, difficult, crowd, (own_set,))

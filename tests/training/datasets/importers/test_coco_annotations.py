@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training.datasets.importers.coco_files import write_coco
+from training.datasets.importers.base import write_imported
 from training.datasets.importers.coco import read_coco, set_of_coco_file
 from training.errors import DatasetError
 
@@ -154,7 +155,7 @@ def test_the_error_for_a_folder_in_place_of_a_coco_file_names_the_file(tmp_path)
 
 
 def test_a_coco_box_of_five_numbers_is_a_rotated_box(tmp_path, save_image):
-    with pytest.raises(DatasetError, match=r"5 numbers, .* rotated boxes.* Export upright boxes"):
+    with pytest.raises(DatasetError, match=r"bbox: a box has 5 numbers, .* rotated boxes.* Export upright boxes"):
         read_coco(write_coco(tmp_path, save_image, {"bbox": [10, 10, 5, 5, 30]}), None, image_set="train")
 
 
@@ -181,3 +182,24 @@ def test_two_coco_categories_with_one_id_are_refused(tmp_path, save_image):
 )
 def test_the_path_of_a_coco_file_names_its_image_set(path, image_set):
     assert set_of_coco_file(Path("data") / path) == image_set
+
+
+@pytest.mark.parametrize(
+    ("place", "image_set", "sets"),
+    [
+        ("annotations.json", None, {"train": 1, "val": 1, "test": 1}),
+        ("annotations/instances_default.json", None, {"train": 1, "val": 1, "test": 1}),
+        ("annotations.json", "all", {"all": 3}),
+        ("instances_val.json", None, {"val": 3}),
+    ],
+)
+def test_folders_of_coco_images_are_image_sets_unless_the_file_or_the_user_names_one(tmp_path, save_image, place, image_set, sets):
+    folder = tmp_path / "pets"
+    path = write_coco(folder, save_image, {"bbox": [1, 2, 3, 4]}, place=place, path="train/a.jpg", file_name="train/a.jpg")
+    content = json.loads(path.read_text())
+    for number, name in enumerate(("Valid/a.jpg", "test2017/a.jpg"), 2):
+        save_image(folder / name, number)
+        content["images"].append({"id": number, "file_name": name})
+    path.write_text(json.dumps(content))
+    summary = write_imported(read_coco(path, None, image_set=image_set), tmp_path / "made")
+    assert summary.images_by_set == sets
