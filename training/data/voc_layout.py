@@ -27,7 +27,7 @@ from training.errors import DatasetError
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", "labels", "xmls", ".")
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "IMAGES", "data", "img", ".")
 _AMBIGUOUS_FOLDERS = frozenset({"data", "img"})
-"""Image folders only if there is a folder of annotations, too. LabelImg has a folder `data` with class names, for example."""
+"""Image folders only if another folder has annotations. LabelImg has a folder `data` with class names, for example."""
 ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
@@ -164,9 +164,9 @@ def find_images(folder: Path, *, subfolders: bool = False) -> list[Path]:
         folder: The data set, or a folder of images.
         subfolders: Include images below `folder` even if it has no image folder, such as JPEGImages.
     """
-    has_annotation_folder = any((folder / place).is_dir() for place in ANNOTATION_FOLDERS if place != ".")
-    known = [place for place in IMAGE_FOLDERS if has_annotation_folder or place not in _AMBIGUOUS_FOLDERS]
-    place = next((place for place in known if (folder / place).is_dir()), ".")
+    place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
+    if place in _AMBIGUOUS_FOLDERS and not any(_annotations_in(folder, each) for each in ANNOTATION_FOLDERS if each != "."):
+        place = "."
     paths = _visible_files(folder / place, nested=subfolders or place != ".")
     images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
     return sorted(path for path in images if path.is_file())
@@ -180,10 +180,14 @@ def unsupported_images(folder: Path) -> list[Path]:
 def all_annotations(folder: Path) -> list[str]:
     """Return the names of all annotations, sorted and unchecked. Hidden files and folders of other programs are omitted."""
     for place in ANNOTATION_FOLDERS:
-        if names := _annotation_names(folder / place, _visible_files(folder / place, nested=place != ".")):
+        if names := _annotations_in(folder, place):
             return names
     set_folders = [path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink() and set_of_name(path.name)]
     return _annotation_names(folder, (path for each in set_folders for path in _visible_files(each, nested=False)))
+
+
+def _annotations_in(folder: Path, place: str) -> list[str]:
+    return _annotation_names(folder / place, _visible_files(folder / place, nested=place != "."))
 
 
 def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from shlex import quote
 
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.voc_layout import (
@@ -139,8 +140,12 @@ def _import_command(folder: Path) -> str:
     yolo = yolo or ("labels" if any((folder / "labels").rglob("*.txt")) else None)
     coco = next((path for place in (".", "annotations", "*") for path in sorted(folder.glob(f"{place}/*.json"))), None)
     if yolo:
-        return f"{yolo} is part of a YOLO data set, which `boxwright data import {folder} --from yolo --out DIR` converts. "
-    return f"If {coco} is a COCO file, `boxwright data import {coco} --from coco --out DIR` converts the data set. " if coco else ""
+        return f"{yolo} is part of a YOLO data set, which `boxwright data import {quote(str(folder))} --from yolo --out DIR` converts. "
+    return (
+        f"If {coco} is a COCO file, `boxwright data import {quote(str(coco))} --from coco --out DIR` converts the data set. "
+        if coco
+        else ""
+    )
 
 
 def _names_by_folder(annotations: Iterable[str]) -> Mapping[str, list[str]]:
@@ -168,7 +173,7 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     if not names:
         known = ", ".join(image_sets(folder))
         options = " --set train --force" if "train" in image_sets(folder) else ""
-        advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
+        advice = f" Run `boxwright data split {quote(str(folder))}{options}` first." if image_set in ("train", "val") else ""
         if similar := next((lists[name] for name in image_sets(folder) if set_of_name(name) == image_set and name in lists), None):
             advice = f" Rename {similar.relative_to(folder).as_posix()} to {image_set}.txt."
         raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")

@@ -123,6 +123,8 @@ def test_folders_of_fiftyone_and_others_are_read(tmp_path, annotated, save_image
 def test_a_data_folder_next_to_labelimgs_files_is_no_image_folder(tmp_path, annotated, save_image):
     for seed, name in enumerate(("a.jpg", "b.jpg", "data/icon.jpg")):
         save_image(tmp_path / name, seed)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
     (tmp_path / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
     assert [path.name for path in find_images(tmp_path)] == ["a.jpg", "b.jpg"]
 
@@ -272,20 +274,3 @@ def test_annotations_in_a_folder_named_labels_are_no_yolo_data(tmp_path, annotat
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.xml").write_text(annotated([]))
     assert image_sets(tmp_path) == ("all",)
-
-
-@pytest.mark.parametrize("name", ["data.yaml", "classes.txt", "obj.names", "labels/a.txt"])
-def test_a_yolo_folder_leads_to_data_import(tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("x")
-    for read in (image_sets, lambda folder: read_set(folder, "train")):
-        with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path} --from yolo --out DIR`"):
-            read(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["result.json", "annotations/instances_train.json", "train/_annotations.coco.json"])
-def test_a_coco_folder_leads_to_data_import(tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("{}")
-    with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path / name} --from coco --out DIR`"):
-        image_sets(tmp_path)
