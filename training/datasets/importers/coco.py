@@ -125,7 +125,7 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | 
     Args:
         annotations: The JSON file.
         image_folder: The folder of the images. None: the usual folders, see `image_folders`.
-        image_set: The image set that gets all images. None: the set in the path of the JSON file, or else the set in the path of each image,
+        image_set: The image set that gets all images. None: the set in the path of the JSON file, or else that in the path of each image,
             or else "train".
         events: Receives an event for each decoded image.
 
