@@ -144,13 +144,7 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | 
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
     _check_any_box(annotations, file)
-    finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, common_set or DEFAULT_SET))
-    found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
-    if not found:
-        places = " and ".join(str(folder) for folder in finder.folders)
-        raise DatasetError(
-            f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
-        )
+    found = _find_images(annotations, file, [image_folder] if image_folder else image_folders(annotations, common_set or DEFAULT_SET))
     _check_distinct(annotations, file, found)
     in_fractions = _are_fractions(file)
     frames = ImageFrames.read([place.path for place in found.values()], events)
@@ -162,6 +156,17 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | 
     ]
     notes = ["All boxes are in fractions of the image: converted to pixels."] if in_fractions else []
     return ImportedDataset(imported, (*notes, *_notes(file, found), *frames.notes()))
+
+
+def _find_images(annotations: Path, file: _CocoFile, folders: Sequence[Path]) -> dict[_Id, FoundImage]:
+    finder = ImageFinder(folders)
+    found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
+    if not found:
+        places = " and ".join(str(folder) for folder in folders)
+        raise DatasetError(
+            f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
+        )
+    return found
 
 
 def _are_fractions(file: _CocoFile) -> bool:
