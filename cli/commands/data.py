@@ -168,7 +168,7 @@ def data_import(
             "--set",
             metavar="NAME",
             help="Put images into this image set. YOLO: only images that SOURCE assigns to no set. "
-            "[dim]\\[default: the set in the path of a COCO file, such as instances_val2017.json, or train][/dim]",
+            "[dim]\\[default: the set in the path of a COCO file, such as instances_val2017.json, or of its images, or train][/dim]",
             show_default=False,
         ),
     ] = None,
@@ -183,11 +183,10 @@ def data_import(
     if image_folder and format_ != "coco":
         raise typer.BadParameter("is for COCO only. YOLO data sets have their images in SOURCE.", param_hint="--photos")
     if format_ == "coco":
-        from training.datasets.importers.coco import read_coco, set_of_coco_file
+        from training.datasets.importers.coco import read_coco
 
-        chosen_set = image_set or set_of_coco_file(source) or "train"
         with progress_bar("reading") as advance:
-            imported = read_coco(source, image_folder, image_set=chosen_set, events=ProgressEvents(advance))
+            imported = read_coco(source, image_folder, image_set=image_set, events=ProgressEvents(advance))
     else:
         require_packages("boxwright data import --from yolo", "yaml")
         from training.datasets.importers.yolo import read_yolo

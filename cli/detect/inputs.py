@@ -42,7 +42,7 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
     messages: list[str] = []
     for argument in arguments:
         found: list[Path] = []
-        if url := re.match(r"(https?):/(.*)", str(argument)):
+        if url := re.match(r"(https?|rtsps?|rtmp):/(.*)", str(argument)):
             message = _url_message(f"{url[1]}://{url[2].removeprefix('/')}")
         elif argument.is_dir():
             paths += _images_below(argument, messages)
@@ -62,6 +62,8 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
 
 
 def _url_message(url: str) -> str:
+    if url.startswith("rt"):
+        return f"{url}: streams of cameras are not read. Run: ffmpeg -i '{url}' -frames:v 1 image.jpg && boxwright detect image.jpg"
     return f"{url}: URLs are not downloaded. Run: curl --silent --location '{url}' | boxwright detect -"
 
 

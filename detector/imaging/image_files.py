@@ -62,6 +62,7 @@ _OTHER_FILES = {  # the limits on white space keep each match short, because mat
     "a NumPy array": re.compile(rb"\x93NUMPY"),
     "a RAR or 7z archive": re.compile(rb"Rar!|7z\xbc\xaf"),
     "HEIC or AVIF, which some phones write": re.compile(rb".{4}ftyp(hei|hev|mif|msf|avi)", re.DOTALL),
+    "a raw file of a camera (CR3, RAF, ORF or RW2)": re.compile(rb".{4}ftypcrx|FUJIFILMCCD-RAW|IIR[OS]|IIU\0", re.DOTALL),
     "a video": re.compile(rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", re.DOTALL),
     "a PDF": re.compile(rb"%PDF"),
     "a ZIP archive": re.compile(rb"PK\x03\x04"),

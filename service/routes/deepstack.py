@@ -35,10 +35,13 @@ MAX_KEY_FORM_BYTES = 4096
 
 
 class DeepStackQuery(BaseModel):
-    """Options that DeepStack's form lacks. Add them to the address that you configure in the client."""
+    """Options that DeepStack's form or the client lacks. Add them to the address that you configure in the client."""
 
     model_config = ConfigDict(extra="forbid")
 
+    min_confidence: float = Field(
+        default=MIN_CONFIDENCE, ge=0, le=1, description="Minimum score of a box. The form's field of this name takes precedence."
+    )
     iou: float = Field(
         default=DEFAULT_IOU, ge=0, le=1, description="If two boxes of one class overlap by more than this IoU, keep the better one."
     )
@@ -207,7 +210,8 @@ async def _check_key_in_form(request: Request, authenticator: ApiKeyAuthenticato
 
 async def _predict(fields: Sequence[FormField], query: DeepStackQuery, model: LoadedModel, inference: InferencePipeline) -> Predictions:
     values = _known_fields(fields)
-    options = InferenceOptions(_min_confidence(values.get(CONFIDENCE_FIELD, b"")), query.iou, max_detections=query.max_detections)
+    confidence = _min_confidence(values.get(CONFIDENCE_FIELD, b""), query.min_confidence)
+    options = InferenceOptions(confidence, query.iou, max_detections=query.max_detections)
     result = await inference.detect(values[IMAGE_FIELD], model, options)
     predictions = Prediction.from_result(result, model.detector.spec.labels)
     times = result.timing_ms
@@ -229,9 +233,9 @@ def _known_fields(fields: Sequence[FormField]) -> dict[str, bytes]:
     return values
 
 
-def _min_confidence(data: bytes) -> float:
+def _min_confidence(data: bytes, default: float) -> float:
     if not data.strip():
-        return MIN_CONFIDENCE
+        return default
     text = data[:80].decode("utf-8", "replace")
     try:
         value = float(text)

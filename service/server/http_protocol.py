@@ -22,7 +22,10 @@ TOO_LARGE = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
 
 SEVERAL_HOSTS = b"The request has more than one Host header.\n"
-UPGRADE_WITH_BODY = b"This service does not support Connection: Upgrade with a body. Remove the header (curl: --http1.1).\n"
+UPGRADE_WITH_BODY = (
+    b"This service does not support Connection: Upgrade with a body. "
+    b"Remove the header (curl: --http1.1; Java: HttpClient.Version.HTTP_1_1).\n"
+)
 
 HEADER_OVERHEAD = 4  # Bytes of a header line in addition to its name and value.
 

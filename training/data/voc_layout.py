@@ -4,6 +4,7 @@ These layouts are recognised by their content:
 
     VOC, CVAT       Annotations/NAME.xml   JPEGImages/NAME.jpg   ImageSets/Main/SET.txt   (CVAT: NAME may have subfolders and spaces)
     Label Studio    Annotations/NAME.xml   images/NAME.jpg       no lists
+    FiftyOne        labels/NAME.xml        data/NAME.jpg         no lists
     LabelImg        NAME.xml next to NAME.jpg                    no lists
     Roboflow        train/NAME.xml next to train/NAME.jpg, valid/, test/
 
@@ -23,8 +24,10 @@ from detector.imaging.suffixes import ANNOTATED_COPY, FOREIGN_FOLDERS, IMAGE_SUF
 from detector.text_encoding import decode_text
 from training.errors import DatasetError
 
-ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", ".")
-IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "IMAGES", ".")
+ANNOTATION_FOLDERS = ("Annotations", "annotations", "ANNOTATIONS", "labels", "xmls", ".")
+IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "IMAGES", "data", "img", ".")
+_AMBIGUOUS_FOLDERS = frozenset({"data", "img"})
+"""Image folders only if another folder has annotations. LabelImg has a folder `data` with class names, for example."""
 ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
@@ -109,7 +112,7 @@ def find_image(folder: Path, name: str, filename: str = "") -> Path | None:
     Only the last part of `filename` is used, so it cannot lead out of the folder. If it is the name plus a suffix, it decides between
     a.jpg and a.png.
     """
-    for place in IMAGE_FOLDERS:
+    for place in (place for place in IMAGE_FOLDERS if (folder / place).is_dir()):  # each candidate takes a system call
         for candidate in _image_candidates(name, filename):
             relative = PurePosixPath(place) / candidate
             if relative.suffix.lower() in IMAGE_SUFFIXES and (image := file_inside(folder, relative)):
@@ -162,6 +165,8 @@ def find_images(folder: Path, *, subfolders: bool = False) -> list[Path]:
         subfolders: Include images below `folder` even if it has no image folder, such as JPEGImages.
     """
     place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
+    if place in _AMBIGUOUS_FOLDERS and not any(_annotations_in(folder, each) for each in ANNOTATION_FOLDERS if each != "."):
+        place = "."
     paths = _visible_files(folder / place, nested=subfolders or place != ".")
     images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
     return sorted(path for path in images if path.is_file())
@@ -175,10 +180,14 @@ def unsupported_images(folder: Path) -> list[Path]:
 def all_annotations(folder: Path) -> list[str]:
     """Return the names of all annotations, sorted and unchecked. Hidden files and folders of other programs are omitted."""
     for place in ANNOTATION_FOLDERS:
-        if names := _annotation_names(folder / place, _visible_files(folder / place, nested=place != ".")):
+        if names := _annotations_in(folder, place):
             return names
     set_folders = [path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink() and set_of_name(path.name)]
     return _annotation_names(folder, (path for each in set_folders for path in _visible_files(each, nested=False)))
+
+
+def _annotations_in(folder: Path, place: str) -> list[str]:
+    return _annotation_names(folder / place, _visible_files(folder / place, nested=place != "."))
 
 
 def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:

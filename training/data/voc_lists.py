@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from shlex import quote
 
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from training.data.voc_layout import (
@@ -17,6 +18,7 @@ from training.data.voc_layout import (
     check_path_length,
     file_inside,
     find_annotation,
+    find_images,
     leads_out,
     read_text,
     set_of_name,
@@ -48,7 +50,7 @@ def image_sets(folder: Path) -> tuple[str, ...]:
         raise DatasetError(
             f"{folder}: no VOC-style data found: neither {LISTS}/*.txt nor an annotation (.xml). "
             f"{_import_command(folder)}Give the folder that contains Annotations, or images and .xml files side by side"
-            f"{_nested_dataset(folder)}."
+            f"{_nested_dataset(folder)}.{_unusual_folder(folder)}"
         )
     return tuple(sorted(_names_by_folder(annotations))) or (ALL,)
 
@@ -56,12 +58,31 @@ def image_sets(folder: Path) -> tuple[str, ...]:
 def image_lists(folder: Path) -> dict[str, Path]:
     """Return name -> file of the lists in ImageSets/Main, or else of the lists of sets (train.txt) in ImageSets or at the top."""
     if lists := _text_files(folder, LISTS):
-        return lists
+        return _sets_of_class_lists(lists) or lists
     for place in _OTHER_PLACES:
         texts = _text_files(folder, place)
         if lists := {name: path for name, path in texts.items() if set_of_name(name) and _names_annotations(folder, path)}:
             return lists
     return {}
+
+
+def _sets_of_class_lists(lists: Mapping[str, Path]) -> dict[str, Path]:
+    """Return one list per set if all lists are lists of single classes (VoTT): dog_train.txt and cat_train.txt are the set train.
+
+    Such a list has a flag for each image of the set. If the lists of one set have different images, the result is empty.
+    """
+    by_set: dict[str, list[Path]] = {}
+    for name, path in lists.items():
+        head, _, image_set = name.rpartition("_")
+        if not head or set_of_name(image_set) is None:
+            return {}
+        by_set.setdefault(image_set, []).append(path)
+    for paths in by_set.values():
+        texts = [list(_lines(path)) for path in paths]
+        images = {frozenset(_FLAG.sub("", line) for line in lines) for lines in texts}
+        if len(images) > 1 or not all(_FLAG.search(line) for lines in texts for line in lines):
+            return {}
+    return {image_set: paths[0] for image_set, paths in by_set.items()}
 
 
 def _text_files(folder: Path, place: PurePosixPath) -> dict[str, Path]:
@@ -95,9 +116,22 @@ def _nested_dataset(folder: Path) -> str:
     """Return a part of a sentence that names a data set up to two levels below, such as VOCdevkit/VOC2007, or else an empty string."""
     names = (name for name in ANNOTATION_FOLDERS if name != ".")
     found = sorted(path.parent for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
-    parents = sorted({path.parent for level in ("*", "*/*") for path in folder.glob(f"{level}/*{ANNOTATION_SUFFIX}")})
+    parents = (path for path in _folders_with_annotations(folder) if find_images(path))
     found += [path.parent if set_of_name(path.name) else path for path in parents]
     return f", such as {found[0]}" if found else ""
+
+
+def _unusual_folder(folder: Path) -> str:
+    """Return a space and a sentence if annotations, but no images, are in a folder of an unknown name, or else an empty string."""
+    found = next((path for path in _folders_with_annotations(folder) if not find_images(path)), None)
+    if found is None or found.name in ANNOTATION_FOLDERS:
+        return ""
+    return f" The .xml files are in {found}: rename this folder to Annotations, and the folder of the images to JPEGImages."
+
+
+def _folders_with_annotations(folder: Path) -> list[Path]:
+    """Return the folders up to two levels below that contain annotations, sorted."""
+    return sorted({path.parent for level in ("*", "*/*") for path in folder.glob(f"{level}/*{ANNOTATION_SUFFIX}")})
 
 
 def _import_command(folder: Path) -> str:
@@ -106,8 +140,12 @@ def _import_command(folder: Path) -> str:
     yolo = yolo or ("labels" if any((folder / "labels").rglob("*.txt")) else None)
     coco = next((path for place in (".", "annotations", "*") for path in sorted(folder.glob(f"{place}/*.json"))), None)
     if yolo:
-        return f"{yolo} is part of a YOLO data set, which `boxwright data import {folder} --from yolo --out DIR` converts. "
-    return f"If {coco} is a COCO file, `boxwright data import {coco} --from coco --out DIR` converts the data set. " if coco else ""
+        return f"{yolo} is part of a YOLO data set, which `boxwright data import {quote(str(folder))} --from yolo --out DIR` converts. "
+    return (
+        f"If {coco} is a COCO file, `boxwright data import {quote(str(coco))} --from coco --out DIR` converts the data set. "
+        if coco
+        else ""
+    )
 
 
 def _names_by_folder(annotations: Iterable[str]) -> Mapping[str, list[str]]:
@@ -135,7 +173,7 @@ def image_names(folder: Path, image_set: str) -> list[str]:
     if not names:
         known = ", ".join(image_sets(folder))
         options = " --set train --force" if "train" in image_sets(folder) else ""
-        advice = f" Run `boxwright data split {folder}{options}` first." if image_set in ("train", "val") else ""
+        advice = f" Run `boxwright data split {quote(str(folder))}{options}` first." if image_set in ("train", "val") else ""
         if similar := next((lists[name] for name in image_sets(folder) if set_of_name(name) == image_set and name in lists), None):
             advice = f" Rename {similar.relative_to(folder).as_posix()} to {image_set}.txt."
         raise DatasetError(f"{folder}: there is no image set {image_set!r} ({LISTS}/{image_set}.txt). Existing sets: {known}.{advice}")
@@ -158,7 +196,7 @@ def _lines(image_list: Path) -> Iterator[str]:
 def _name_of_line(folder: Path, line: str) -> str:
     """Return the annotation's name in a line of a list.
 
-    A line is a name, which may have spaces (CVAT). It may end with the flag of a single-class list or with an image suffix. With a
+    A line is a name, which may have spaces (CVAT). It may have an image suffix and the flag of a single-class list. With a
     suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer. The path of the annotation may follow
     (PaddleDetection).
     """
@@ -166,6 +204,8 @@ def _name_of_line(folder: Path, line: str) -> str:
     line = _without_second_path(line.replace("\t", " "))
     without_flag = _FLAG.sub("", line)
     path = PurePosixPath(line.replace("\\", "/"))
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        path = PurePosixPath(without_flag.replace("\\", "/"))  # a.jpg -1 (VoTT)
     is_file = path.suffix.lower() in (*IMAGE_SUFFIXES, ANNOTATION_SUFFIX)
     names = [line, without_flag]
     if is_file:

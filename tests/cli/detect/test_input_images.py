@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -77,6 +79,15 @@ def test_a_file_larger_than_any_image_is_an_error(boxwright, model_file, tmp_pat
     result = boxwright("detect", tmp_path / "large.jpg", "--model", model_file)
     assert result.code == 1
     assert "more than 536,870,912 bytes" in result.err
+
+
+@pytest.mark.parametrize("url", ["rtsp://camera.local:554/live", "rtsps://10.0.0.2/live", "rtmp://camera.local/live"])
+def test_the_stream_of_a_camera_gets_the_command_that_saves_an_image(boxwright, url):
+    result = boxwright("detect", url)
+    assert result.code == 1
+    assert result.err == (
+        f"{url}: streams of cameras are not read. Run: ffmpeg -i '{url}' -frames:v 1 image.jpg && boxwright detect image.jpg\n"
+    )
 
 
 def test_a_url_gets_the_command_that_downloads_it(boxwright):

@@ -3,6 +3,7 @@
 import pytest
 
 from training.data.calibration_images import calibration_images
+from training.data.voc_layout import find_images
 from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import read_annotation, read_set
 from training.datasets.check import check_dataset
@@ -64,12 +65,77 @@ def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, sav
     [
         *("a.xml", "JPEGImages/a.jpg", "./JPEGImages/a.jpg", "data/VOC/JPEGImages/a.JPG", "a.jpg", "a"),
         *("JPEGImages/a.jpg Annotations/a.xml", "./JPEGImages/a.jpg\t./Annotations/a.xml", "Annotations/a.xml", "/x/VOC/Annotations/a.xml"),
-        *("a\t1", "a\t-1", "/home/x/JPEGImages/a.jpg", "../a.jpg", "JPEGImages\\a.jpg", "C:\\VOC\\JPEGImages\\a.jpg"),
+        *(
+            "a\t1",
+            "a\t-1",
+            "a.jpg 1",
+            "a.jpg -1",
+            "JPEGImages/a.jpg  1",
+            "/home/x/JPEGImages/a.jpg",
+            "../a.jpg",
+            "JPEGImages\\a.jpg",
+            "C:\\VOC\\JPEGImages\\a.jpg",
+        ),
     ],
 )
 def test_a_path_in_a_list_names_its_image(make_dataset, line):
     folder = make_dataset({"a": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
     assert [sample.name for sample in read_set(folder, "train")] == ["a"]
+
+
+LISTS_OF_VOTT = {
+    "dog_train": ["a.jpg 1", "b.jpg -1"],
+    "cat_train": ["a.jpg -1", "b.jpg 1"],
+    "dog_val": ["c.jpg 1"],
+    "cat_val": ["c.jpg -1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("lists", "sets"),
+    [
+        (LISTS_OF_VOTT, {"train": ["a", "b"], "val": ["c"]}),
+        ({"train_train": ["a 1", "b -1"], "train_val": ["c 1"]}, {"train": ["a", "b"], "val": ["c"]}),
+        ({"dog_train": ["a 1", "b 1"], "cat_train": ["c 1"]}, {"dog_train": ["a", "b"], "cat_train": ["c"]}),
+        ({"day_train": ["a", "b"], "day_val": ["c"]}, {"day_train": ["a", "b"], "day_val": ["c"]}),
+        ({"dog": ["a.jpg 1", "b.jpg -1", "c.jpg 1"]}, {"dog": ["a", "b", "c"]}),
+    ],
+)
+def test_lists_of_single_classes_are_one_set_if_they_name_the_same_images(make_dataset, lists, sets):
+    folder = make_dataset({name: [("dog", 1, 1, 30, 40)] for name in "abc"}, lists)
+    assert {name: image_names(folder, name) for name in image_sets(folder)} == sets
+    assert check_dataset(folder).errors == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations"),
+    [("data", "labels"), ("images", "labels"), ("images", "xmls"), ("img", "Annotations"), ("data", "Annotations")],
+)
+def test_folders_of_fiftyone_and_others_are_read(tmp_path, annotated, save_image, images, annotations):
+    for seed, name in enumerate("ab"):
+        save_image(tmp_path / images / f"{name}.jpg", seed)
+    (tmp_path / annotations).mkdir()
+    (tmp_path / annotations / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    assert [sample.labels for sample in read_set(tmp_path, "all")] == [("dog",)]
+    assert [(finding.kind, finding.where) for finding in check_dataset(tmp_path).findings] == [("unannotated", f"{images}/b.jpg")]
+
+
+def test_a_data_folder_next_to_labelimgs_files_is_no_image_folder(tmp_path, annotated, save_image):
+    for seed, name in enumerate(("a.jpg", "b.jpg", "data/icon.jpg")):
+        save_image(tmp_path / name, seed)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    (tmp_path / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    assert [path.name for path in find_images(tmp_path)] == ["a.jpg", "b.jpg"]
+
+
+def test_the_error_for_annotations_in_a_folder_of_an_unknown_name_suggests_to_rename_it(tmp_path, annotated, save_image):
+    save_image(tmp_path / "images" / "a.jpg", 1)
+    (tmp_path / "annots").mkdir()
+    (tmp_path / "annots" / "a.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    with pytest.raises(DatasetError, match=rf"The .xml files are in {tmp_path / 'annots'}: rename this folder to Annotations") as caught:
+        image_sets(tmp_path)
+    assert "such as" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.Jpg", "a.JFIF", "a.jPeG"])
@@ -207,23 +273,4 @@ def test_annotations_in_multi_byte_encodings_are_read(make_dataset, annotated, d
 def test_annotations_in_a_folder_named_labels_are_no_yolo_data(tmp_path, annotated):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.xml").write_text(annotated([]))
-    with pytest.raises(DatasetError) as caught:
-        image_sets(tmp_path)
-    assert "YOLO" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["data.yaml", "classes.txt", "obj.names", "labels/a.txt"])
-def test_a_yolo_folder_leads_to_data_import(tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("x")
-    for read in (image_sets, lambda folder: read_set(folder, "train")):
-        with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path} --from yolo --out DIR`"):
-            read(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["result.json", "annotations/instances_train.json", "train/_annotations.coco.json"])
-def test_a_coco_folder_leads_to_data_import(tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("{}")
-    with pytest.raises(DatasetError, match=f"`boxwright data import {tmp_path / name} --from coco --out DIR`"):
-        image_sets(tmp_path)
+    assert image_sets(tmp_path) == ("all",)

@@ -1,8 +1,8 @@
 """Import COCO annotation files (cocodataset.org, format-data: object detection).
 
-A box is [x, y, width, height] in continuous pixels. Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them.
-Masks and keypoints are not imported. If a box is missing or empty, it is derived from the polygon or the mask. A rotated box (CVAT's
-attribute `rotation`) becomes the upright rectangle around it.
+A box is [x, y, width, height] in continuous pixels, or in fractions of the image in all annotations of the file (Azure Machine Learning).
+Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them. Masks and keypoints are not imported. If a box is missing or
+empty, it is derived from the polygon or the mask. A rotated box (CVAT's attribute `rotation`) becomes the upright rectangle around it.
 """
 
 import math
@@ -20,7 +20,7 @@ from detector.messages import count_of
 from detector.text_encoding import decode_text
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import set_of_name
+from training.data.voc_layout import set_of_name, set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.datasets.importers.coco_masks import corners_of_mask
@@ -32,6 +32,10 @@ def _as_number(value: Any) -> Any:
     """Return the number in a string such as "7", because VIA writes image_id as a string and id as a number."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
 
+
+DEFAULT_SET = "train"
+FRACTION_TOLERANCE = 0.01
+"""By how much a fraction of the image may be below 0 or above 1."""
 
 _Id = Annotated[int | str, BeforeValidator(_as_number)]
 _Pixels = Annotated[float, Field(ge=-5e5, le=5e5, allow_inf_nan=False)]
@@ -115,13 +119,14 @@ class _CocoFile(_Part):
     categories: tuple[_Category, ...]
 
 
-def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, events: Events = SILENT) -> ImportedDataset:
+def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | None = None, events: Events = SILENT) -> ImportedDataset:
     """Read a COCO file.
 
     Args:
         annotations: The JSON file.
         image_folder: The folder of the images. None: the usual folders, see `image_folders`.
-        image_set: The image set that gets all images.
+        image_set: The image set that gets all images. None: the set in the path of the JSON file, or else that in the path of each image,
+            or else "train".
         events: Receives an event for each decoded image.
 
     Returns:
@@ -132,28 +137,43 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str, e
         OSError: A file cannot be read.
     """
     file = _parse(annotations)
+    common_set = image_set or set_of_coco_file(annotations)
     labels = {category.id: category.name for category in file.categories}
     objects: dict[_Id, list[_Annotation]] = defaultdict(list)
     for each in file.annotations:
         objects[each.image_id].append(each)
     _check_references(annotations, file, labels)
     _check_any_box(annotations, file)
-    finder = ImageFinder([image_folder] if image_folder else image_folders(annotations, image_set))
-    found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
-    if not found:
-        places = " and ".join(str(folder) for folder in finder.folders)
-        raise DatasetError(
-            f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
-        )
+    found = _find_images(annotations, file, [image_folder] if image_folder else image_folders(annotations, common_set or DEFAULT_SET))
     _check_distinct(annotations, file, found)
+    in_fractions = _are_fractions(file)
     frames = ImageFrames.read([place.path for place in found.values()], events)
     frames.check_any(annotations)
     imported = [
-        _read_image(image, objects[image.id], labels, found[image.id], frames, image_set)
+        _read_image(image, objects[image.id], labels, found[image.id], frames, common_set, in_fractions=in_fractions)
         for image in file.images
         if image.id in found and found[image.id].path in frames.readable
     ]
-    return ImportedDataset(imported, (*_notes(file, found), *frames.notes()))
+    notes = ["All boxes are in fractions of the image: converted to pixels."] if in_fractions else []
+    return ImportedDataset(imported, (*notes, *_notes(file, found), *frames.notes()))
+
+
+def _find_images(annotations: Path, file: _CocoFile, folders: Sequence[Path]) -> dict[_Id, FoundImage]:
+    finder = ImageFinder(folders)
+    found = {image.id: place for image in file.images if (place := finder.find(image.file_name))}
+    if not found:
+        places = " and ".join(str(folder) for folder in folders)
+        raise DatasetError(
+            f"{annotations}: none of its images ({_examples(file)}) is in {places}. Name the folder of the images with --photos."
+        )
+    return found
+
+
+def _are_fractions(file: _CocoFile) -> bool:
+    """Return whether all boxes have values from 0 to 1 that are not all integers. In pixels, each box would be smaller than a pixel."""
+    values = [value for each in file.annotations if each.corners for value in each.corners]
+    is_fraction = all(-FRACTION_TOLERANCE <= value <= 1 + FRACTION_TOLERANCE for value in values)
+    return is_fraction and not all(float(value).is_integer() for value in values)
 
 
 def _check_any_box(path: Path, file: _CocoFile) -> None:
@@ -207,7 +227,8 @@ def _parse(path: Path) -> _CocoFile:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = "".join(f"{part}." for part in first["loc"])[:-1]
-        message = f"{place}: {first['msg']}" if place else first["msg"]
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"{place}: {text}" if place else text
         if first["type"] == "model_type" and not place:
             kind = "a list" if isinstance(first["input"], list) else "another value"
             message = f"expected an object with images, annotations and categories, got {kind}"
@@ -242,12 +263,21 @@ def _check_references(path: Path, file: _CocoFile, labels: dict[_Id, str]) -> No
 
 
 def _read_image(
-    image: _Image, objects: Sequence[_Annotation], labels: dict[_Id, str], found: FoundImage, frames: ImageFrames, image_set: str
+    image: _Image,
+    objects: Sequence[_Annotation],
+    labels: dict[_Id, str],
+    found: FoundImage,
+    frames: ImageFrames,
+    common_set: str | None,
+    *,
+    in_fractions: bool,
 ) -> ImportedImage:
     size = image.size or frames.readable[found.path].upright
     boxed = [each for each in objects if each.corners is not None]
-    corners = np.array([each.corners for each in boxed], np.float64).reshape(-1, 4).astype(np.float32)
+    unit = np.tile(np.array(size, np.float64), 2) if in_fractions else 1.0  # pixels
+    corners = (np.array([each.corners for each in boxed], np.float64).reshape(-1, 4) * unit).astype(np.float32)
     crowd = np.array([bool(each.iscrowd) for each in boxed], np.bool_)
     difficult = crowd | np.array([bool(each.ignore) for each in boxed], np.bool_)
     names = tuple(labels[each.category_id] for each in boxed)
-    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, difficult, crowd, (image_set,))
+    own_set = common_set or set_of_path(found.relative.parts[:-1]) or DEFAULT_SET
+    return ImportedImage(name_of(found.folder, found.relative), found.path, size, corners, names, difficult, crowd, (own_set,))

@@ -10,10 +10,10 @@ from typing import Any
 
 from detector.errors import MissingExtra
 from detector.messages import count_of
-from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
+from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name, set_of_path
 from training.datasets.importers.base import joined_classes
 from training.datasets.importers.yolo_labels import Classes, looks_like_labels
-from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder, folder_key
+from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YOLO_IMAGE_FOLDERS, YoloFolder, folder_key
 from training.datasets.importers.yolo_lists import ImageIndex, class_file_of_data, sets_of_lists, without_leading_parts
 from training.errors import DatasetError
 from weights.formats.numbered_labels import numbered_labels
@@ -103,6 +103,8 @@ def _other_format(files: YoloFolder) -> str:
     nested = next((path for path in files.files if path.name in CLASS_FILES), None)
     if nested:
         return f"{nested.name} is in {nested.parent}. Import that folder. "
+    if any(path.name == "_annotations.txt" for path in files.files):  # Roboflow's YOLO Keras and YOLOv4 PyTorch
+        return "_annotations.txt is a list of boxes in pixels, which cannot be imported. Export the data set as YOLOv8 or Pascal VOC. "
     if any(path.suffix.lower() == ANNOTATION_SUFFIX for path in files.files):
         return "It has .xml files: a VOC-style data set needs no import. "
     coco = next((path for path in files.files if path.suffix.lower() == ".json" and path.name != "notes.json"), None)  # Label Studio's
@@ -132,7 +134,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)  # reads only strings, lists and mappings, so a class called "no" stays a string
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        advice = " Write / instead of \\ in paths." if "escape character" in str(error) else ""
+        advice = " Write / instead of \\ in paths." if "escape" in str(error) else ""  # C:\\Users is an incomplete escape sequence
         raise DatasetError(f"{path} is not readable as YAML: {error}.{advice}") from error
 
 
@@ -201,14 +203,14 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
 
 
 def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
-    found = next((candidate for candidate in _entry_candidates(config.root, entry) if _is_list(files, candidate)), None)
+    found = next((candidate for candidate in _entry_candidates(files.folder, config.root, entry) if _is_list(files, candidate)), None)
     return found is not None and not files.lines(found)
 
 
 def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
     """Return the images of a folder, a list file or a pattern, and the number of listed images that do not exist."""
     keyed = [(folder_key(path), path) for path in files.all_images]
-    for candidate in _entry_candidates(config.root, entry):
+    for candidate in _entry_candidates(files.folder, config.root, entry):
         key = folder_key(candidate)
         inside = [path for path_key, path in keyed if path_key[: len(key)] == key]
         if inside and PurePosixPath(entry).suffix.lower() != ".txt":
@@ -238,10 +240,21 @@ def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
     return bool(ends)
 
 
-def _entry_candidates(root: str, entry: str) -> Iterator[PurePosixPath]:
+def _entry_candidates(folder: Path, root: str, entry: str) -> Iterator[PurePosixPath]:
     """Yield the paths in the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
 
     Roboflow writes ../train/images for train/images, Darknet writes data/train.txt for train.txt, other tools write absolute paths.
+    But `images` alone would be the images of all sets, so train/images never means that.
     """
     for text in (f"{root}/{entry}" if root else entry, entry):
-        yield from without_leading_parts(text)
+        parts: tuple[str, ...] = ()
+        for candidate in without_leading_parts(text):
+            parts = parts or candidate.parts
+            if not _lost_set(folder, parts[: len(parts) - len(candidate.parts)], candidate):
+                yield candidate
+
+
+def _lost_set(folder: Path, omitted: tuple[str, ...], candidate: PurePosixPath) -> bool:
+    """Return whether the set was named by the last omitted part, apart from folders such as `images` and the data set's own folder."""
+    last = next((part for part in reversed(omitted) if part.lower() not in YOLO_IMAGE_FOLDERS), "")
+    return set_of_name(last) is not None and last != folder.resolve().name and set_of_path(candidate.parts) is None

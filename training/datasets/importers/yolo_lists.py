@@ -67,7 +67,8 @@ def sets_of_lists(files: YoloFolder, folder: PurePosixPath) -> tuple[dict[str, t
     """
     places = (PurePosixPath(), folder)
     near = [path for place in dict.fromkeys(places) for path in files.files if path.parent == place]
-    for path in (path for path in near if path.suffix.lower() == ".data"):
+    others = (path for path in files.files if path not in near and path.suffix.lower() == ".data" and class_file_of_data(files, path))
+    for path in (*(path for path in near if path.suffix.lower() == ".data"), *others):
         of_data: dict[str, tuple[str, ...]] = {
             DATA_KEYS[key]: (entry,) for key, entry in _entries_of_data(files, path).items() if key in DATA_KEYS and entry
         }

@@ -96,6 +96,13 @@ def test_home_assistant_sends_the_same_form_as_frigate(make_image_bytes):
     assert prepared.body.replace(boundary, BOUNDARY) == frigate_form(make_image_bytes())
 
 
+@pytest.mark.parametrize(("form", "confidence"), [({}, 0.05), ({"min_confidence": ""}, 0.05), ({"min_confidence": "0.3"}, 0.3)])
+def test_the_address_may_have_the_confidence_that_the_form_lacks(served, native, make_image_bytes, form, confidence):
+    address = f"{served.url}/v1/vision/detection?min_confidence=0.05"
+    response = requests.post(address, files={"image": make_image_bytes()}, data=form, timeout=30).json()
+    check_same(response["predictions"], native(make_image_bytes(), confidence=confidence))
+
+
 def test_corners_are_whole_pixels_and_the_best_score_comes_first(served, make_image_bytes):
     low_confidence = {"min_confidence": "0.01"}
     response = requests.post(
@@ -134,7 +141,7 @@ def test_the_model_list_ignores_the_body(served, request_arguments):
         ("detection", {"files": {"image": b"x"}, "data": {"min_confidence": "40"}}, 400, "from 0 to 1, got '40'"),
         ("detection", {"files": {"Image": b"x"}}, 400, "one field 'image', got 0. Its fields are 'Image'. Send"),
         ("detection", {"files": {"image": (None, "dog.jpg")}}, 400, "write '@' before the name: image=@dog.jpg"),
-        ("detection?confidence=0.5", {"files": {"image": b"x"}}, 400, "confidence: Unknown parameter. See"),
+        ("detection?confidence=0.5", {"files": {"image": b"x"}}, 400, "Did you mean 'min_confidence'?"),
         ("detection?max_detection=5", {"files": {"image": b"x"}}, 400, "Did you mean 'max_detections'?"),
         ("detection", {"data": b"x" * (20 * 1024**2 + 1)}, 413, "The body"),
         ("custom/unknown", {"files": {"image": b"x"}}, 404, "tiny-random"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training.datasets.importers.coco_files import write_coco
+from training.datasets.importers.base import write_imported
 from training.datasets.importers.coco import read_coco, set_of_coco_file
 from training.errors import DatasetError
 
@@ -44,6 +45,33 @@ def test_unusual_coco_annotations_are_imported(tmp_path, save_image, annotation,
     np.testing.assert_allclose(dataset.images[0].boxes, np.array(boxes, np.float32).reshape(-1, 4), atol=1e-5)
     assert dataset.images[0].size == (60, 40)
     assert dataset.notes == (("1 rotated box: imported as the upright rectangle around it.",) if boxes == [[18, 2, 22, 22]] else ())
+
+
+@pytest.mark.parametrize(
+    ("annotation", "options", "box"),
+    [
+        ({"bbox": [0.1, 0.25, 0.5, 0.5]}, {}, [6, 10, 36, 30]),
+        ({"bbox": [0.1, 0.25, 0.5, 0.5]}, {"width": None, "height": None}, [6, 10, 36, 30]),
+        ({"bbox": [0.1, 0.25, 0.5, 0.5]}, {"width": 600.0, "height": 400.0}, [60, 100, 360, 300]),
+        ({"bbox": [-0.002, 0, 1.003, 1]}, {}, [-0.12, 0, 60.06, 40]),
+        ({"segmentation": [[0.1, 0.25, 0.6, 0.25, 0.6, 0.75]]}, {}, [6, 10, 36, 30]),
+    ],
+)
+def test_coco_boxes_in_fractions_of_the_image_become_pixels(tmp_path, save_image, annotation, options, box):
+    dataset = read_coco(write_coco(tmp_path, save_image, annotation, **options), None, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes, [box], atol=1e-4)
+    assert dataset.notes == ("All boxes are in fractions of the image: converted to pixels.",)
+
+
+@pytest.mark.parametrize("boxes", [[[0, 0, 1, 1]], [[0.1, 0.25, 0.5, 0.5], [0.1, 0.25, 20, 10]]])
+def test_coco_boxes_are_pixels_unless_all_are_fractions(tmp_path, save_image, boxes):
+    path = write_coco(tmp_path, save_image, {})
+    content = json.loads(path.read_text())
+    content["annotations"] = [{"image_id": 1, "category_id": 1, "bbox": box} for box in boxes]
+    path.write_text(json.dumps(content))
+    dataset = read_coco(path, None, image_set="train")
+    np.testing.assert_allclose(dataset.images[0].boxes, [[x, y, x + width, y + height] for x, y, width, height in boxes], atol=1e-5)
+    assert dataset.notes == ()
 
 
 def test_rotated_coco_boxes_are_noted(tmp_path, save_image):
@@ -127,7 +155,7 @@ def test_the_error_for_a_folder_in_place_of_a_coco_file_names_the_file(tmp_path)
 
 
 def test_a_coco_box_of_five_numbers_is_refused_as_rotated(tmp_path, save_image):
-    with pytest.raises(DatasetError, match=r"5 numbers, .* rotated boxes.* Export upright boxes"):
+    with pytest.raises(DatasetError, match=r"bbox: a box has 5 numbers, .* rotated boxes.* Export upright boxes"):
         read_coco(write_coco(tmp_path, save_image, {"bbox": [10, 10, 5, 5, 30]}), None, image_set="train")
 
 
@@ -154,3 +182,24 @@ def test_two_coco_categories_with_one_id_are_refused(tmp_path, save_image):
 )
 def test_the_path_of_a_coco_file_names_its_image_set(path, image_set):
     assert set_of_coco_file(Path("data") / path) == image_set
+
+
+@pytest.mark.parametrize(
+    ("place", "image_set", "sets"),
+    [
+        ("annotations.json", None, {"train": 1, "val": 1, "test": 1}),
+        ("annotations/instances_default.json", None, {"train": 1, "val": 1, "test": 1}),
+        ("annotations.json", "all", {"all": 3}),
+        ("instances_val.json", None, {"val": 3}),
+    ],
+)
+def test_folders_of_coco_images_are_image_sets_unless_the_file_or_the_user_names_one(tmp_path, save_image, place, image_set, sets):
+    folder = tmp_path / "pets"
+    path = write_coco(folder, save_image, {"bbox": [1, 2, 3, 4]}, place=place, path="train/a.jpg", file_name="train/a.jpg")
+    content = json.loads(path.read_text())
+    for number, name in enumerate(("Valid/a.jpg", "test2017/a.jpg"), 2):
+        save_image(folder / name, number)
+        content["images"].append({"id": number, "file_name": name})
+    path.write_text(json.dumps(content))
+    summary = write_imported(read_coco(path, None, image_set=image_set), tmp_path / "made")
+    assert summary.images_by_set == sets

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, Layout, check_layout, images
+from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, Layout, check_layout, images, write_files
+from training.datasets.importers.yolo import read_yolo
 
 TWO_IMAGES = images("images/a.jpg", "images/b.jpg") | {"labels/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\ncat\n"}
 
@@ -78,6 +79,39 @@ LAYOUTS = [
     ),
     *(
         Layout(
+            f"a folder of a set that was renamed, {train} and {val}",
+            images("images/train/a.jpg", "images/val/b.jpg")
+            | {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX, "data.yaml": f"train: {train}\nval: {val}\n{NAMES}"},
+            error="but no image was found there",
+        )
+        for train, val in (
+            ("../train/images", "../valid/images"),
+            ("images/train", "../test/images"),
+            ("images/train", "/content/pets/valid/images/*.jpg"),
+            ("images/train", "valid/images/jpg"),
+        )
+    ),
+    *(
+        Layout(
+            f"a folder whose parent's name is no set, {train}",
+            images("images/a.jpg", "other/images/b.jpg")
+            | {"labels/a.txt": BOX, "other/labels/b.txt": BOX, "data.yaml": f"train: {train}\nval: other/images\n{NAMES}"},
+            {"train": 1, "val": 1},
+            2,
+        )
+        for train in ("/home/test/pets/images", "../pets/images", "../source/images")
+    ),
+    Layout(
+        "obj.data and class names in different folders",
+        images("data/obj/0.jpg", "data/obj/1.jpg")
+        | {"data/obj/0.txt": BOX, "data/obj/1.txt": BOX, "data/voc.names": "dog\n", "data/train.txt": "data/obj/0.jpg\n"}
+        | {"data/test.txt": "data/obj/1.jpg\n"}
+        | {"cfg/voc.data": "classes=1\ntrain = data/train.txt\nvalid = data/test.txt\nnames = data/voc.names\n"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    *(
+        Layout(
             f"folders {train} and {val}",
             images(f"{train}/a.jpg", f"{val}/b.jpg") | {f"{train}/a.txt": BOX, f"{val}/b.txt": BOX, "classes.txt": "dog\n"},
             {"train": 1, "val": 1},
@@ -91,3 +125,9 @@ LAYOUTS = [
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_the_image_sets_of_other_programs_are_imported_or_refused_with_advice(tmp_path, save_image, layout):
     check_layout(tmp_path, save_image, layout)
+
+
+def test_the_folder_of_the_data_set_may_have_the_name_of_a_set(tmp_path, save_image):
+    files = images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": f"train: ../train/images\n{NAMES}"}
+    write_files(tmp_path / "train", files, save_image)
+    assert [image.image_sets for image in read_yolo(tmp_path / "train", image_set="val").images] == [("train",)]

@@ -102,6 +102,19 @@ LAYOUTS = [
         2,
         ("Classes 0, 1 have the same name, 'dog': joined.",),
     ),
+    *(
+        Layout(
+            f"a Windows path in double quotes, {path}",
+            images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml": f'train: "{path}"\n{NAMES}'},
+            error="Write / instead of \\ in paths",
+        )
+        for path in ("C:\\Users\\me\\images", "D:\\data\\images", "D:\\ds\\xyz\\images", "D:\\ds\\unit\\images")
+    ),
+    Layout(
+        "Roboflow's list of boxes in pixels",
+        images("train/a.jpg") | {"train/_annotations.txt": "a.jpg 10,10,30,30,0\n", "train/_classes.txt": "dog\n"},
+        error="_annotations.txt is a list of boxes in pixels, which cannot be imported. Export the data set as YOLOv8",
+    ),
     Layout(
         "an empty file of class names",
         images("a.jpg") | {"a.txt": BOX, "classes.txt": "\n"},
