@@ -53,7 +53,7 @@ _PARSERS: dict[ImageFormat, tuple[re.Pattern[bytes], Callable[[bytes], ImageFile
 }
 _OTHER_FILES = {  # the limits on white space keep each match short, because matching holds the GIL
     "a BigTIFF, which scanners and microscopes write": re.compile(rb"II\+\0|MM\0\+"),
-    "a PNG of an iOS app (CgBI), whose pixels only Apple's software reads": re.compile(rb"\x89PNG\r\n\x1a\n.{4}CgBI", re.DOTALL),
+    "a PNG of an iOS app (CgBI), which only Apple's software reads": re.compile(rb"\x89PNG\r\n\x1a\n.{4}CgBI", re.DOTALL),
     "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "JPEG XL": re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"),
     "an icon (ICO)": re.compile(rb"\0\0\x01\0[^\0]\0"),

@@ -39,7 +39,7 @@ class AdmissionLimits:
     queue: AdmissionQueue
     metrics: ServiceMetrics
     body_bytes: int = 0  # of bodies and annotated images in memory, without `unauthenticated_bytes`
-    unauthenticated_bytes: int = 0  # of bodies in memory whose API key is in the form or missing
+    unauthenticated_bytes: int = 0  # of bodies in memory with the API key in the form, or without a key
 
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""

@@ -102,8 +102,7 @@ class Config(BaseModel):
     cache_gigabytes: float = Field(8.0, gt=0, description="Maximum disk space of cached features, for all runs together.")
     batch_norm: Literal["frozen", "head", "train", "off"] = Field(
         "frozen",
-        description="Train the batch norm of new layers only (frozen), also of the head (head), or of all layers (train). "
-        "off folds it into the kernels.",
+        description="Train the batch norm of new layers (frozen), also the head's (head), or all (train). off folds it into the kernels.",
     )
     new_layers: Literal["output", "head", "all"] = Field(
         "output", description="Layers that start with new weights: outputs of new labels, head, or all."
@@ -204,7 +203,7 @@ class Config(BaseModel):
         if self.width != 1 and self.network != "darknet19":
             raise ValueError("width changes an untrained darknet19 only. Add --network darknet19.")
         if self.activation != "keep" and self.new_layers == "output" and self.network == "model" and self.head == "keep":
-            raise ValueError("activation changes new hidden layers only, and there are none. Add --new-layers head or --head yolov2.")
+            raise ValueError("activation changes only new hidden layers, and this run has none. Add --new-layers head or --head yolov2.")
         if self.views and (self.freeze == "none" or self.unfreeze_at == 0 or self.multi_scale):
             raise ValueError(
                 "cache_features stores the outputs of frozen layers at the planned input sizes. "

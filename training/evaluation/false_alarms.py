@@ -73,7 +73,7 @@ def detect_in_background(detector: Detector, folder: Path, *, events: Events = S
 
 
 def background_images(folder: Path) -> list[Path]:
-    """Return the images in a folder and below it. Raises DatasetError if there are none."""
+    """Return the images in a folder and below it. Raises DatasetError if it has no image."""
     return unlabelled_images(folder, "Give a folder of images that show none of the new objects.")
 
 

@@ -34,7 +34,7 @@ class ImageResult:
         return float(self.detections.scores[wrong].max()) if wrong else 0.0
 
     def describe(self, labels: Sequence[str]) -> str:
-        """Return the mistakes, or the number of objects found if there are none."""
+        """Return the mistakes. Without a mistake, return the number of objects found."""
         scores, detected, true = self.detections.scores, self.detections.class_ids, self.truth.class_ids
         mistakes = [f"{labels[true[box]]} detected as {labels[detected[found]]} ({scores[found]:.0%})" for box, found in self.confused]
         mistakes += [f"{labels[detected[found]]} ({scores[found]:.0%}) without an object" for found in self.false_positives]

@@ -93,7 +93,7 @@ def promote_version(folder: Path, name: str, number: int) -> StoredVersion:
 
 
 def rollback_version(folder: Path, name: str) -> StoredVersion:
-    """Set the newest version aside and serve the one before it. Raises RepositoryError if there is none before it."""
+    """Set the newest version aside and serve the one before it. Raises RepositoryError if it is the only one."""
     with _locked(folder):
         live = [version for version in list_versions(folder, name) if not version.aside]
         if len(live) < 2:

@@ -28,7 +28,7 @@ from weights.formats.numbered_labels import numbered_labels
 from weights.formats.other_formats import describe_other_format
 
 MAX_NAMES_BYTES = 2**20
-ZERO_TAIL = 4096  # Bytes. No trained model ends with so many zeros.
+ZERO_TAIL = 4096  # Bytes. No trained model ends with that many zeros.
 
 
 class WeightsHeader(NamedTuple):

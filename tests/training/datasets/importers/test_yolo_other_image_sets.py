@@ -93,7 +93,7 @@ LAYOUTS = [
     ),
     *(
         Layout(
-            f"a folder whose parent's name is no set, {train}",
+            f"a folder below one that is no set, {train}",
             images("images/a.jpg", "other/images/b.jpg")
             | {"labels/a.txt": BOX, "other/labels/b.txt": BOX, "data.yaml": f"train: {train}\nval: other/images\n{NAMES}"},
             {"train": 1, "val": 1},
