@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
-from detector.imaging.image import read_image, read_image_bytes
+from detector.imaging.image import read_image_bytes
 from training.data.exif_orientation import ExifFrame, Size
+from training.data.parallel_decoding import read_image_in_budget
 from training.data.unusable_boxes import BOX_TOLERANCE, too_thin
 from training.data.voc_reader import Annotation, image_of, read_annotation
 from training.datasets.findings import Finding, label_key
@@ -56,7 +57,7 @@ def inspect_sample(folder: Path, name: str) -> Inspection:
     try:
         path = image_of(folder, annotation)
         data = read_image_bytes(path)
-        height, width = read_image(data).shape[:2]
+        height, width = read_image_in_budget(data).shape[:2]
     except (DatasetError, OSError) as error:
         return Inspection(name, (Finding("photo", name, str(error)),))
     except ImageError as error:
