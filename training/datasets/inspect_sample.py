@@ -1,6 +1,7 @@
 """Inspect one annotation and its image: find problems and compute the corrected boxes."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from training.datasets.findings import Finding, label_key
 from training.errors import DatasetError
 
 _Mask = NDArray[np.bool_]
+
+_annotation_lock = threading.Lock()
+"""One annotation is parsed at a time. The parser holds the GIL, so several threads would only need more memory, 40 times the file each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,8 @@ class Inspection:
 def inspect_sample(folder: Path, name: str) -> Inspection:
     """Read an annotation and decode its image. Every problem becomes a finding; nothing is raised."""
     try:
-        annotation = read_annotation(folder, name)
+        with _annotation_lock:
+            annotation = read_annotation(folder, name)
     except DatasetError as error:
         return Inspection(name, (Finding("annotation", name, str(error)),))
     try:
