@@ -126,9 +126,9 @@ class _Shares:
 def _shares(samples: Sequence[Sample], groups: Sequence[int]) -> _Shares:
     columns = {label: index for index, label in enumerate(sorted({label for sample in samples for label in sample.labels}), start=1)}
     counts: Counter[tuple[int, int]] = Counter()
-    for sample, group in zip(samples, groups, strict=True):
-        counts[group, 0] += 1
-        counts.update((group, columns[label]) for label in sample.labels)
+    for sample, number in zip(samples, groups, strict=True):
+        counts[number, 0] += 1
+        counts.update((number, columns[label]) for label in sample.labels)
     entries = np.array(sorted(counts), np.intp).reshape(-1, 2)
     group, column = entries[:, 0], entries[:, 1]
     numbers = np.array([counts[entry] for entry in sorted(counts)], np.float64)

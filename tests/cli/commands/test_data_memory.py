@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = """
-import resource, sys
+SCRIPT = r"""
+import re
+from pathlib import Path
 from cli.main import run
 try:
     run()
 finally:
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print("peak", int(re.search("VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
 
 
