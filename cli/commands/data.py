@@ -14,7 +14,17 @@ from detector.messages import count_of
 if TYPE_CHECKING:
     from training.datasets.check import DatasetCheck
 
-data_app = typer.Typer(help="Check, split, import, merge and preview annotated images.", no_args_is_help=True)
+
+def _configure_allocator() -> None:
+    """Return the memory of each decoded image to the system. By default glibc would keep that of the largest image of each thread."""
+    from service.models.native_memory import configure_allocator
+
+    configure_allocator()
+
+
+data_app = typer.Typer(
+    help="Check, split, import, merge and preview annotated images.", callback=_configure_allocator, no_args_is_help=True
+)
 
 
 @data_app.command("check")

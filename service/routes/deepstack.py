@@ -202,8 +202,8 @@ async def _check_key_in_form(request: Request, authenticator: ApiKeyAuthenticato
     """Read the key from either kind of form: some clients send no multipart form if they have no image. Raises InvalidApiKey."""
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         body = await request.body()
-        fields = dict(parse_qsl(body)) if len(body) <= MAX_KEY_FORM_BYTES else {}
-        authenticator.check_form_key(fields.get(FORM_FIELD.encode()))
+        fields = dict(parse_qsl(body.decode("latin-1"), encoding="latin-1")) if len(body) <= MAX_KEY_FORM_BYTES else {}
+        authenticator.check_form_key(fields.get(FORM_FIELD, "").encode("latin-1"))  # Latin-1 has a character for each byte
     else:
         await _read_form(request, authenticator)
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from detector.boxes.detections import Boxes
 from detector.boxes.placement import ImageArray
 from detector.errors import ImageError, MissingExtra
-from detector.imaging.image import read_image, read_image_bytes
+from detector.imaging.image import read_image_bytes
 from detector.text_encoding import decode_text
 from training.data.labelled import check_names_exist, read_labelled
+from training.data.parallel_decoding import read_image_in_budget
 from training.data.rotated_boxes import is_rotated, rectangle_around
 from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, unsupported_image
 from training.data.voc_lists import image_names
@@ -84,7 +85,7 @@ class Sample:
 def read_image_file(path: Path) -> ImageArray:
     """Decode an image file to (H, W, 3) uint8 RGB. Raises ImageError with the name of the file, OSError."""
     try:
-        return read_image(read_image_bytes(path))
+        return read_image_in_budget(read_image_bytes(path))
     except ImageError as error:
         raise type(error)(f"{path}: {error}") from error
 

@@ -1,6 +1,7 @@
 """Inspect one annotation and its image: find problems and compute the corrected boxes."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,18 @@ from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
-from detector.imaging.image import read_image, read_image_bytes
+from detector.imaging.image import read_image_bytes
 from training.data.exif_orientation import ExifFrame, Size
+from training.data.parallel_decoding import read_image_in_budget
 from training.data.unusable_boxes import BOX_TOLERANCE, too_thin
 from training.data.voc_reader import Annotation, image_of, read_annotation
 from training.datasets.findings import Finding, label_key
 from training.errors import DatasetError
 
 _Mask = NDArray[np.bool_]
+
+_annotation_lock = threading.Lock()
+"""One annotation is parsed at a time. The parser holds the GIL, so several threads would only need more memory, 40 times the file each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +55,14 @@ class Inspection:
 def inspect_sample(folder: Path, name: str) -> Inspection:
     """Read an annotation and decode its image. Every problem becomes a finding; nothing is raised."""
     try:
-        annotation = read_annotation(folder, name)
+        with _annotation_lock:
+            annotation = read_annotation(folder, name)
     except DatasetError as error:
         return Inspection(name, (Finding("annotation", name, str(error)),))
     try:
         path = image_of(folder, annotation)
         data = read_image_bytes(path)
-        height, width = read_image(data).shape[:2]
+        height, width = read_image_in_budget(data).shape[:2]
     except (DatasetError, OSError) as error:
         return Inspection(name, (Finding("photo", name, str(error)),))
     except ImageError as error:

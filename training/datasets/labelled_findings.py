@@ -31,8 +31,9 @@ def labelled_findings(
     for name in labelled:
         if name not in checked and find_annotation(folder, name) is None:
             yield Finding("labelled-name", name, f"{LABELLED_FILE} names this image, which has no annotation.")
+    by_key = _spelling_by_key(spelling)
     for label, count in sorted(Counter(label for labels in labelled.values() for label in labels).items()):
-        correct = _correct_spelling(label, spelling)
+        correct = by_key.get(label_key(label))
         images = count_of(count, "image")
         if correct is not None and correct != label:
             yield Finding("spelling", LABELLED_FILE.name, f"{label[:40]!r} ({images}) is spelled {correct[:40]!r} elsewhere.", count)
@@ -49,11 +50,11 @@ def labelled_findings(
 
 def repaired_labelled(folder: Path, kept: Collection[str], spelling: Mapping[str, str]) -> Labelled:
     """Return the entries of labelled.json for the images in `kept`, with corrected spelling of labels. Raises DatasetError."""
+    by_key = _spelling_by_key(spelling)
     labelled = read_labelled(folder)
-    return {name: frozenset(_correct_spelling(label, spelling) or label for label in labelled[name]) for name in labelled if name in kept}
+    return {name: frozenset(by_key.get(label_key(label), label) for label in labels) for name, labels in labelled.items() if name in kept}
 
 
-def _correct_spelling(label: str, spelling: Mapping[str, str]) -> str | None:
-    """Return the correct spelling of a label, or None if no box has it."""
-    by_key = {label_key(correct): correct for correct in spelling.values()}
-    return by_key.get(label_key(label))
+def _spelling_by_key(spelling: Mapping[str, str]) -> dict[str, str]:
+    """Return the correct spelling of each label that a box has, by its key."""
+    return {label_key(correct): correct for correct in spelling.values()}

@@ -109,13 +109,13 @@ def _new_names(listed: Sequence[Iterable[str]]) -> list[dict[str, str]]:
     taken: set[str] = set()
     made = []
     for number, names in enumerate(listed, start=1):
-        made.append({name: name if name not in taken else _free(name, number, originals | taken) for name in names})
+        made.append({name: name if name not in taken else _free(name, number, originals, taken) for name in names})
         taken |= set(made[-1].values())
     return made
 
 
-def _free(name: str, number: int, taken: set[str]) -> str:
-    while f"{name}-{number}" in taken:
+def _free(name: str, number: int, originals: set[str], taken: set[str]) -> str:
+    while f"{name}-{number}" in originals or f"{name}-{number}" in taken:
         number += 1
     return f"{name}-{number}"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import SettingError
+from detector.errors import ImageError, SettingError
+from detector.imaging.image import read_image_bytes
 from detector.messages import count_of
 from training.data.voc_layout import LISTS
 from training.data.voc_lists import image_lists
@@ -43,12 +44,12 @@ def split_dataset(samples: Sequence[Sample], *, val: float = 0.2, seed: int = 0)
     if not 0 < val < 1:
         raise SettingError(f"the fraction of val must be above 0 and below 1, got {val}.")
     groups = _groups(samples)
-    counts = _counts(samples, groups)
-    initial = np.zeros(len(counts), np.bool_)
-    initial[np.random.default_rng(seed).permutation(len(counts))[: round(len(counts) * val)]] = True
-    in_val = _improve(counts / counts.sum(axis=0), initial, val)
+    shares = _shares(samples, groups)
+    initial = np.zeros(shares.groups, np.bool_)
+    initial[np.random.default_rng(seed).permutation(shares.groups)[: round(shares.groups * val)]] = True
+    in_val = _improve(shares, initial, val)
     if in_val.all() or not in_val.any():
-        images = f"{count_of(len(samples), 'image')}, {len(counts):,} without duplicates"
+        images = f"{count_of(len(samples), 'image')}, {shares.groups:,} without duplicates"
         raise DatasetError(f"the data set has too few images for a val fraction of {val}: {images}.")
     assigned = [(sample, bool(in_val[group])) for sample, group in zip(samples, groups, strict=True)]
     return Split(
@@ -98,31 +99,58 @@ def write_split(folder: Path, parts: Split, *, force: bool = False) -> tuple[Pat
 def _groups(samples: Sequence[Sample]) -> list[int]:
     """Return a number for each sample's image; identical files have the same number."""
     numbers: dict[bytes, int] = {}
-    return [numbers.setdefault(hashlib.sha256(sample.image_path.read_bytes()).digest(), len(numbers)) for sample in samples]
+    return [numbers.setdefault(_digest(sample.image_path), len(numbers)) for sample in samples]
 
 
-def _counts(samples: Sequence[Sample], groups: Sequence[int]) -> NDArray[np.float64]:
-    """Return (groups, 1 + labels): number of images, and number of boxes of each label."""
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(read_image_bytes(path)).digest()
+    except ImageError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Shares:
+    """Share of each group in the images and in the boxes of each label. Only the shares above zero are stored.
+
+    The full matrix of groups and labels would have gigabytes if thousands of images each had labels of their own.
+    """
+
+    groups: int
+    columns: int  # 0 is the number of images, the others are the labels
+    group: NDArray[np.intp]  # (E,) ascending
+    column: NDArray[np.intp]  # (E,)
+    share: NDArray[np.float64]  # (E,) of the column's total
+
+
+def _shares(samples: Sequence[Sample], groups: Sequence[int]) -> _Shares:
     columns = {label: index for index, label in enumerate(sorted({label for sample in samples for label in sample.labels}), start=1)}
-    counts = np.zeros((max(groups, default=-1) + 1, 1 + len(columns)))
-    for sample, group in zip(samples, groups, strict=True):
-        counts[group, 0] += 1
-        for label in sample.labels:
-            counts[group, columns[label]] += 1
-    return counts
+    counts: Counter[tuple[int, int]] = Counter()
+    for sample, number in zip(samples, groups, strict=True):
+        counts[number, 0] += 1
+        counts.update((number, columns[label]) for label in sample.labels)
+    entries = np.array(sorted(counts), np.intp).reshape(-1, 2)
+    group, column = entries[:, 0], entries[:, 1]
+    numbers = np.array([counts[entry] for entry in sorted(counts)], np.float64)
+    share = numbers / np.bincount(column, numbers)[column]
+    return _Shares(max(groups, default=-1) + 1, 1 + len(columns), group, column, share)
 
 
-def _improve(fractions: NDArray[np.float64], in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
-    """Move groups between the sets until no move lowers the error. fractions: (groups, columns), of each column's total."""
+def _improve(shares: _Shares, in_val: NDArray[np.bool_], val: float) -> NDArray[np.bool_]:
+    """Move groups between the sets until no move lowers the error."""
     in_val = in_val.copy()
-    squares = (fractions**2).sum(axis=1)  # (groups,)
-    error = fractions[in_val].sum(axis=0) - val  # (columns,)
-    while len(fractions):
+    squares = np.bincount(shares.group, shares.share**2, shares.groups)  # (groups,)
+    starts = np.searchsorted(shares.group, np.arange(shares.groups + 1))
+    used = in_val[shares.group]
+    error = np.bincount(shares.column[used], shares.share[used], shares.columns) - val  # (columns,)
+    while shares.groups:
         sign = np.where(in_val, -1.0, 1.0)
-        change = 2 * sign * (fractions * error).sum(axis=1) + squares  # (groups,) change of the error if the group moves
+        products = np.bincount(shares.group, shares.share * error[shares.column], shares.groups)
+        change = 2 * sign * products + squares  # (groups,) change of the error if the group moves
         best = int(np.argmin(change))
         if change[best] > -1e-12:
             break
-        error = error + sign[best] * fractions[best]
+        entries = slice(starts[best], starts[best + 1])
+        error[shares.column[entries]] += sign[best] * shares.share[entries]
         in_val[best] = not in_val[best]
     return in_val

@@ -1,5 +1,6 @@
 """Every kind of finding in small generated data sets, and the findings of real data sets."""
 
+import json
 from collections import Counter
 from time import process_time
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from training.datasets.check import check_dataset
 from training.datasets.findings import FINDING_KINDS
+from training.datasets.labelled_findings import labelled_findings, repaired_labelled
 from training.datasets.similar_labels import similar_labels
 from training.errors import DatasetError
 from training.events import Events
@@ -241,3 +243,15 @@ def test_linked_folders_are_a_finding(make_dataset, tmp_path):
     (tmp_path / "other").mkdir()
     (folder / "JPEGImages" / "more").symlink_to(tmp_path / "other")
     assert [(finding.kind, finding.where) for finding in check_dataset(folder).findings] == [("linked-folder", "JPEGImages/more")]
+
+
+def test_the_labels_of_labelled_json_are_compared_in_linear_time(tmp_path):
+    labels = [f"label {number}" for number in range(3000)]
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "labelled.json").write_text(json.dumps({"a": [*labels, "Label 7"], "b": labels}))
+    spelling = {label: label for label in labels}
+    started = process_time()
+    (finding,) = labelled_findings(tmp_path, {"a", "b"}, spelling, (), complete=True)
+    assert repaired_labelled(tmp_path, {"a"}, spelling) == {"a": frozenset(labels)}
+    assert process_time() - started < 1
+    assert finding.detail == "'Label 7' (1 image) is spelled 'label 7' elsewhere."

@@ -1,6 +1,7 @@
 """Merging data sets with different labels: exhaustive labels of each image, names and image sets."""
 
 import json
+from time import process_time
 
 import pytest
 
@@ -8,7 +9,7 @@ from training.data.labelled import LABELLED_FILE, read_labelled
 from training.data.voc_lists import image_sets
 from training.data.voc_reader import parse_annotation, read_annotation, read_set
 from training.datasets.check import check_dataset
-from training.datasets.merge import MergeSummary, merge_datasets
+from training.datasets.merge import MergeSummary, _new_names, merge_datasets
 from training.errors import DatasetError
 
 DOG, CAT, COW = (("dog", 1, 1, 30, 40), ("cat", 31, 1, 60, 40), ("cow", 5, 5, 25, 25))
@@ -125,3 +126,11 @@ def test_a_source_whose_labelled_json_names_an_unknown_image_is_refused(sources,
     (sources[1] / LABELLED_FILE).write_text(json.dumps({"missing": ["cat"]}))
     with pytest.raises(DatasetError, match="'missing' has no annotation"):
         merge_datasets(sources, tmp_path / "merged")
+
+
+def test_images_of_large_data_sets_with_equal_names_get_new_names_fast():
+    names = [str(number) for number in range(10_000)]
+    started = process_time()
+    first, second = _new_names([names, names])
+    assert process_time() - started < 1
+    assert (first["7"], second["7"]) == ("7", "7-2")

@@ -1,5 +1,7 @@
 """Splitting a data set into training and validation sets."""
 
+import os
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -7,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import SettingError
+from detector.errors import ImageTooLarge, SettingError
 from training.data.voc_lists import image_names
 from training.data.voc_reader import read_sample, read_set
 from training.datasets.check import check_dataset
-from training.datasets.split import _improve, split_dataset, write_split
+from training.datasets.split import _improve, _Shares, split_dataset, write_split
 from training.errors import DatasetError
 
 DOG = ("dog", 1, 1, 30, 40)
@@ -67,7 +69,8 @@ def test_no_single_move_would_improve_a_split(seed, images, columns, val):
     def cost(in_val):
         return ((fractions[in_val].sum(axis=0) - val) ** 2).sum()
 
-    after = _improve(fractions, before, val)
+    group, column = np.nonzero(fractions)
+    after = _improve(_Shares(images, fractions.shape[1], group, column, fractions[group, column]), before, val)
     assert cost(after) <= cost(before) + 1e-9
     moves = np.eye(images, dtype=bool)
     assert cost(after) <= min(cost(after ^ move) for move in moves) + 1e-9
@@ -127,3 +130,23 @@ def test_a_list_that_cannot_be_written_leaves_the_other_unchanged(varied):
             write_split(varied, parts, force=True)
         assert [path.name for path in sorted(lists.iterdir())] == (["train.txt", "val.txt"] if before else ["val.txt"])
     assert (lists / "train.txt").read_text() == "p00\n"
+
+
+def test_images_with_labels_of_their_own_need_little_memory(make_dataset):
+    """A matrix of 100 images and 30,000 labels would have 24 MB, and 2,000 such annotations would need 10 GB."""
+    samples = read_set(
+        make_dataset({f"{name:03}": [(f"{name} {label}", 1, 1, 9, 9) for label in range(300)] for name in range(100)}), "all"
+    )
+    tracemalloc.start()
+    parts = split_dataset(samples, val=0.5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(parts.train + parts.val) == 100
+    assert peak < 30_000_000
+
+
+def test_a_file_that_is_far_too_large_for_an_image_is_not_read(make_dataset):
+    samples = read_set(make_dataset({"a": [DOG], "b": [DOG]}), "all")
+    os.truncate(samples[0].image_path, 2**40)
+    with pytest.raises(ImageTooLarge, match=f"{samples[0].image_path.name}: the image file has 1,099,511,627,776 bytes"):
+        split_dataset(samples)

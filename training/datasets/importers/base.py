@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from detector.boxes.detections import Boxes
 from detector.errors import ImageError
-from detector.imaging.image import read_image, read_image_bytes
+from detector.imaging.image import read_image_bytes
 from detector.imaging.image_files import open_image_file
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame, Size
+from training.data.parallel_decoding import read_image_in_budget
 from training.data.voc_layout import check_name
 from training.data.voc_writer import add_to_dataset, annotation_xml, checked_label
 from training.errors import DatasetError
@@ -149,7 +150,7 @@ def _frame_or_reason(path: Path) -> ExifFrame | str:
         data = read_image_bytes(path)
         if not data:
             return "the image file is empty."
-        read_image(data)
+        read_image_in_budget(data)
         return ExifFrame.of(data)
     except OSError as error:
         return f"{error.strerror or error}."

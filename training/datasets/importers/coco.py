@@ -83,7 +83,7 @@ class _Annotation(_Part):
         angle = self.attributes.get("rotation") if isinstance(self.attributes, dict) else None
         try:
             degrees = float(angle) if isinstance(angle, int | float | str) else 0.0
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
         return degrees if math.isfinite(degrees) else 0.0
 

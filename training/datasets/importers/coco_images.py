@@ -6,9 +6,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from training.data.voc_layout import check_path_length, file_inside, name_key, set_of_name
+from training.errors import DatasetError
 
 IMAGE_PARENTS = (".", "images", "img", "data")
 """Usual folders of the images. Supervisely writes img, FiftyOne writes data."""
+MAX_FOLDERS = 32
+"""Maximum number of folders that are searched for each image."""
+MAX_TAIL_PARTS = 8
+"""Maximum number of parts of a path without its leading folders. Each length is searched for in all folders."""
 
 
 def image_folders(annotations: Path, image_set: str) -> list[Path]:
@@ -16,6 +21,8 @@ def image_folders(annotations: Path, image_set: str) -> list[Path]:
 
     They are the file's folder and its subfolders `images`, `img` and `data`. Each is followed by its subfolders that are named after the
     set, such as train2017 or CVAT's default. The same folders one level up are last.
+
+    Raises DatasetError if there are more than MAX_FOLDERS.
     """
     roots = (annotations.parent, annotations.parent.parent) if annotations.parent.name else (annotations.parent,)
     sets = {set_of_name(annotations.stem), set_of_name(image_set)} - {None}
@@ -24,7 +31,13 @@ def image_folders(annotations: Path, image_set: str) -> list[Path]:
     for parent in (root / place for root in roots for place in IMAGE_PARENTS):
         subfolders = sorted(path for path in parent.glob("[!.]*") if path.is_dir())
         folders += [parent, *(path for path in subfolders if set_of_name(path.name) in sets or path.name.lower() in words)]
-    return [folder for folder in folders if folder.is_dir()]
+    folders = [folder for folder in folders if folder.is_dir()]
+    if len(folders) > MAX_FOLDERS:
+        raise DatasetError(
+            f"{annotations}: {len(folders)} folders may have its images; at most {MAX_FOLDERS} are searched. "
+            "Name the folder of the images with --photos."
+        )
+    return folders
 
 
 @dataclass(frozen=True)
@@ -100,5 +113,6 @@ def _candidates(file_name: str) -> Iterator[tuple[str, ...]]:
     paths: dict[tuple[str, ...], None] = {}
     for text in dict.fromkeys(text for text in texts if "\0" not in text):
         parts = tuple(part for part in PurePosixPath(text.replace("\\", "/")).parts if part.strip("/") not in ("", ".", ".."))
-        paths |= dict.fromkeys(parts[start:] for start in range(len(parts)))
+        starts = dict.fromkeys((0, *range(max(0, len(parts) - MAX_TAIL_PARTS), len(parts)))) if parts else {}
+        paths |= dict.fromkeys(parts[start:] for start in starts)
     yield from paths

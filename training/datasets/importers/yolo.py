@@ -10,9 +10,10 @@ from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame
 from training.data.voc_layout import set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
-from training.datasets.importers.yolo_config import YoloConfig, resolve_sets
+from training.datasets.importers.yolo_config import YoloConfig
 from training.datasets.importers.yolo_labels import Classes, LabelProblems, have_keypoints, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloFolder
+from training.datasets.importers.yolo_sets import resolve_sets
 from training.errors import DatasetError
 from training.events import SILENT, Events
 

@@ -1,20 +1,16 @@
 """Read the classes and the image sets of a YOLO data set from data.yaml, or from files of class names and `yolo_lists`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from detector.errors import MissingExtra
-from detector.messages import count_of
-from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name, set_of_path
-from training.datasets.importers.base import joined_classes
+from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
 from training.datasets.importers.yolo_labels import Classes, looks_like_labels
-from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YOLO_IMAGE_FOLDERS, YoloFolder, folder_key
-from training.datasets.importers.yolo_lists import ImageIndex, class_file_of_data, sets_of_lists, without_leading_parts
+from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder
+from training.datasets.importers.yolo_lists import class_file_of_data, sets_of_lists
 from training.errors import DatasetError
 from weights.formats.numbered_labels import numbered_labels
 
@@ -28,7 +24,9 @@ MAX_YAML_CHARACTERS = 2**19
 """Longest YAML file. The parser is written in Python and slow."""
 MAX_SET_ENTRIES = 100
 """Maximum number of folders and lists of one image set. Each may be searched for in all images."""
-_LIST_SUFFIXES = frozenset({".txt", ".list", ".lst", ".csv", ""})
+MAX_LABEL_LENGTH = 1000
+"""Longest label in characters. Aliases can repeat a label of half a megabyte 100,000 times."""
+MAX_DIGITS = 9  # of the number of a class
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _YAML = (".yaml", ".yml")
 _SET_KEY = re.compile("([a-z]+)(_(images?|imgs?|dir|folder|path|list|file))?")  # train, val_images
@@ -143,6 +141,10 @@ def _labels_of_yaml(path: Path, content: Any) -> dict[int, str]:
     pairs = list(names.items() if isinstance(names, dict) else enumerate(names)) if isinstance(names, dict | list) else []
     if not pairs or not all(str(number).isdecimal() and isinstance(name, str) for number, name in pairs):
         raise DatasetError(f"{path}: 'names' must be a list of labels, or a mapping of numbers to labels.")
+    if any(len(str(number)) > MAX_DIGITS or len(name) > MAX_LABEL_LENGTH for number, name in pairs):
+        raise DatasetError(
+            f"{path}: 'names' has a number of more than {MAX_DIGITS} digits, or a label of more than {MAX_LABEL_LENGTH:,} characters."
+        )
     return {int(number): name.strip() for number, name in pairs if name.strip()}
 
 
@@ -156,105 +158,11 @@ def _sets_of_yaml(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(entry, str) for entry in values):
             raise DatasetError(f"{path}: {key!r} must be a folder, a list file, or a list of them.")
+        if len(values) > MAX_SET_ENTRIES:
+            raise DatasetError(
+                f"{path} names {len(values):,} folders or lists for {image_set}; at most {MAX_SET_ENTRIES} are read. "
+                "Write the paths of the images to a list file, and name that file."
+            )
         if entries := [entry.strip() for entry in values if entry.strip().lower() not in _NO_VALUE]:
             sets[image_set] = (*sets.get(image_set, ()), *entries)
     return sets
-
-
-def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixPath, list[str]], list[str]]:
-    """Return the image sets of each image that the configuration names, and notes.
-
-    Raises:
-        DatasetError: The folder, the list or the images of a named set do not exist, or a set has too many entries.
-    """
-    sets: dict[PurePosixPath, list[str]] = {}
-    notes = joined_classes(config.classes.labels.items())
-    for image_set, entries in config.sets.items():
-        if len(entries) > MAX_SET_ENTRIES:
-            raise DatasetError(
-                f"{files.folder}: {config.path} names {len(entries):,} folders or lists for {image_set}; at most {MAX_SET_ENTRIES} are "
-                "read. Write the paths of the images to a list file, and name that file."
-            )
-        found: list[PurePosixPath] = []
-        unfound: list[str] = []
-        missing = 0
-        for entry in entries:
-            images, absent = _images_of_entry(files, config, entry)
-            found += images
-            missing += absent
-            if not images and not absent and not _is_empty_list(files, config, entry):
-                unfound.append(entry)
-        if not found and missing:
-            unfound = list(entries)
-        if unfound and image_set == "test":
-            notes.append(f"The test set ({', '.join(unfound)}) does not exist and is skipped.")
-        elif unfound:
-            raise DatasetError(
-                f"{files.folder}: {config.path} or its lists name {image_set}: {', '.join(unfound)}, but no image was found there. "
-                "Correct the path, or remove the line or the list to use folder names instead."
-            )
-        elif not found:
-            notes.append(f"The list of {image_set} ({', '.join(entries)}) is empty and is skipped.")
-        if found and missing:
-            notes.append(f"{count_of(missing, 'image')} in the list of {image_set} without a file: skipped.")
-        for path in dict.fromkeys(found):
-            sets.setdefault(path, []).append(image_set)
-    return sets, notes
-
-
-def _is_empty_list(files: YoloFolder, config: YoloConfig, entry: str) -> bool:
-    found = next((candidate for candidate in _entry_candidates(files.folder, config.root, entry) if _is_list(files, candidate)), None)
-    return found is not None and not files.lines(found)
-
-
-def _images_of_entry(files: YoloFolder, config: YoloConfig, entry: str) -> tuple[list[PurePosixPath], int]:
-    """Return the images of a folder, a list file or a pattern, and the number of listed images that do not exist."""
-    keyed = [(folder_key(path), path) for path in files.all_images]
-    for candidate in _entry_candidates(files.folder, config.root, entry):
-        key = folder_key(candidate)
-        inside = [path for path_key, path in keyed if path_key[: len(key)] == key]
-        if inside and PurePosixPath(entry).suffix.lower() != ".txt":
-            return inside, 0
-        if _is_list(files, candidate):
-            index = ImageIndex.of(files.all_images)
-            images = [index.find(candidate.parent, line) for line in files.lines(candidate)]
-            return [image for image in images if image], images.count(None)
-        if has_magic(entry) and (matches := [path for path in files.all_images if _matches(path, candidate)]):
-            return matches, 0
-    return [], 0
-
-
-def _is_list(files: YoloFolder, path: PurePosixPath) -> bool:
-    """Return whether the path is a file that may be a list of images, such as train.txt, train.list or trainlist."""
-    return path.suffix.lower() in _LIST_SUFFIXES and file_inside(files.folder, path) is not None
-
-
-def _matches(path: PurePosixPath, pattern: PurePosixPath) -> bool:
-    """Return whether a pattern such as images/day*/*.jpg or images/**/*.jpg matches a path, or a folder that the path is in."""
-    ends = {0}  # numbers of leading parts of the path that the pattern's parts so far match
-    for piece in pattern.parts:
-        if piece == "**":
-            ends = {end for end in range(len(path.parts) + 1) if end >= min(ends, default=end + 1)}
-        else:
-            ends = {end + 1 for end in ends if end < len(path.parts) and fnmatchcase(path.parts[end], piece)}
-    return bool(ends)
-
-
-def _entry_candidates(folder: Path, root: str, entry: str) -> Iterator[PurePosixPath]:
-    """Yield the paths in the data set that an entry may mean, most specific first: with `path`, without it, without leading parts.
-
-    Roboflow writes ../train/images for train/images, Darknet writes data/train.txt for train.txt, other tools write absolute paths.
-    But `images` alone would be the images of all sets, so train/images never means that.
-    """
-    for text in (f"{root}/{entry}" if root else entry, entry):
-        parts: tuple[str, ...] = ()
-        for candidate in without_leading_parts(text):
-            parts = parts or candidate.parts
-            if not _lost_set(folder, parts[: len(parts) - len(candidate.parts)], candidate):
-                yield candidate
-
-
-def _lost_set(folder: Path, omitted: tuple[str, ...], candidate: PurePosixPath) -> bool:
-    """Return whether the set was named by the last omitted part, apart from folders such as `images` and the data set's own folder."""
-    last = next((part for part in reversed(omitted) if part.lower() not in YOLO_IMAGE_FOLDERS), "")
-    return set_of_name(last) is not None and last != folder.resolve().name and set_of_path(candidate.parts) is None

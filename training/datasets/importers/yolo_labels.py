@@ -22,6 +22,7 @@ FIRST_LINES = 5
 """Number of lines that decide whether a text file is a label file."""
 MAX_REPORTED = 10
 """Maximum number of errors, or of classes, that a message quotes."""
+MAX_QUOTED = 40  # Characters of a label in a message.
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,24 @@ class Classes:
 class LabelProblems:
     """Errors in all label files, and numbers of changed objects, to be reported together."""
 
-    errors: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)  # the first ones; a file can have a million invalid lines
+    error_count: int = 0
     clipped: int = 0  # objects that extended beyond the image
     polygons: int = 0  # polygons that became boxes
     poses: int = 0  # boxes without their keypoints
 
+    def add_error(self, message: str) -> None:
+        """Count an error, and keep its message if it is one of the first."""
+        self.error_count += 1
+        if len(self.errors) < MAX_REPORTED:
+            self.errors.append(message)
+
     def raise_errors(self) -> None:
         """Raise DatasetError with the first errors and their number, if there are any."""
         if self.errors:
-            more = len(self.errors) - MAX_REPORTED
-            quoted = "\n".join(self.errors[:MAX_REPORTED]) + (f"\nand {more} more." if more > 0 else "")
-            raise DatasetError(quoted if len(self.errors) == 1 else f"{len(self.errors)} lines of label files cannot be used:\n{quoted}")
+            more = self.error_count - len(self.errors)
+            quoted = "\n".join(self.errors) + (f"\nand {more} more." if more else "")
+            raise DatasetError(quoted if self.error_count == 1 else f"{self.error_count} lines of label files cannot be used:\n{quoted}")
 
 
 def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tuple[NDArray[np.float64], list[str]]:
@@ -61,7 +69,7 @@ def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tu
             is_pose = classes.has_keypoints and len(words) > 5
             label, box = _parse_line(words[:5] if is_pose else words, classes)
         except ValueError as error:
-            problems.errors.append(f"{path}: line {number} {error}")
+            problems.add_error(f"{path}: line {number} {error}")
             continue
         clipped = np.clip(box, 0.0, 1.0)
         problems.clipped += bool(np.abs(clipped - box).max() > CLIPPING_TOLERANCE)
@@ -74,7 +82,7 @@ def read_label_file(path: Path, classes: Classes, problems: LabelProblems) -> tu
 
 def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.float64]]:
     """Parse one line. Raises ValueError with the end of a message such as "line 7 has 6 numbers"."""
-    quoted = repr(" ".join(words)[:60])
+    quoted = repr(" ".join(words[:60])[:60])
     try:
         class_id, *values = (float(word) for word in words)
     except ValueError:
@@ -90,7 +98,7 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
         raise ValueError(f"is {quoted}; expected a whole number, then fractions of the image from 0 to 1.")
     labels = classes.labels
     if int(class_id) not in labels:
-        known = ", ".join(f"{number}: {label}" for number, label in list(labels.items())[:MAX_REPORTED])
+        known = ", ".join(f"{number}: {label[:MAX_QUOTED]}" for number, label in islice(labels.items(), MAX_REPORTED))
         known += f" and {len(labels) - MAX_REPORTED} more" if len(labels) > MAX_REPORTED else ""
         raise ValueError(f"has class {int(class_id)}, but {classes.source} names only {known}.")
     if len(values) == 4:
@@ -104,9 +112,9 @@ def _parse_line(words: list[str], classes: Classes) -> tuple[str, NDArray[np.flo
 
 def have_keypoints(paths: Iterable[Path]) -> bool:
     """Return True if every line longer than a box has keypoints with a visibility of 0, 1 or 2. Raises DatasetError."""
-    rows = [line.split() for path in paths for line in read_text(path, MAX_TEXT_BYTES).split("\n")]
-    longer = [words for words in rows if len(words) > 6]
-    return bool(longer) and all(_has_visibilities(words) for words in longer)
+    rows = (line.split() for path in paths for line in read_text(path, MAX_TEXT_BYTES).split("\n"))
+    visibilities = (_has_visibilities(words) for words in rows if len(words) > 6)  # not a list: it would hold the words of all files
+    return next(visibilities, False) and all(visibilities)
 
 
 def _has_visibilities(words: list[str]) -> bool:
