@@ -81,7 +81,7 @@ def evaluate_command(
     if as_json:
         print_evaluation_json(result, loaded.name, detector.engine, false_alarms)
     else:
-        suggested = recorded_confidence(loaded.provenance, result.classes)
+        suggested = recorded_confidence(loaded.provenance, list(result.classes))
         print_evaluation(result, false_alarms, model or loaded.name, suggests_confidence=bool(suggested))
     if record:
         _record(result, Path(str(model)), detector.engine.precision, f"({dataset.resolve().name}, {image_set})")

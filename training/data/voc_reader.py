@@ -21,7 +21,6 @@ from detector.boxes.detections import Boxes
 from detector.boxes.placement import ImageArray
 from detector.errors import ImageError, MissingExtra
 from detector.imaging.image import read_image, read_image_bytes
-from detector.messages import join_names
 from detector.text_encoding import decode_text
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.rotated_boxes import is_rotated, rectangle_around
@@ -160,7 +159,8 @@ def image_of(folder: Path, annotation: Annotation) -> Path:
     if image is None and (unsupported := unsupported_image(folder, annotation.name)):
         raise DatasetError(f"{unsupported} is of a format that Boxwright does not read. Convert it to JPEG.")
     if image is None:
-        raise DatasetError(f"{annotation.path}: its image is in none of {join_names([str(folder / each) for each in IMAGE_FOLDERS])}.")
+        subfolders = ", ".join(each for each in IMAGE_FOLDERS if each != ".")
+        raise DatasetError(f"{annotation.path}: its image is in none of the folders {subfolders} of {folder}, and not in {folder} itself.")
     return image
 
 
