@@ -62,6 +62,7 @@ def evaluate_command(
     from training.data.voc_reader import read_set
     from training.evaluation.false_alarms import background_images
     from weights.engines.options import EngineOptions
+    from weights.formats.provenance import recorded_confidence
 
     if record and (model is None or not Path(model).is_file() or input_size is not None):
         raise typer.BadParameter("requires --model FILE.safetensors, and no --input-size.", param_hint="--record")
@@ -80,7 +81,8 @@ def evaluate_command(
     if as_json:
         print_evaluation_json(result, loaded.name, detector.engine, false_alarms)
     else:
-        print_evaluation(result, false_alarms, model or loaded.name)
+        suggested = recorded_confidence(loaded.provenance, list(result.classes))
+        print_evaluation(result, false_alarms, model or loaded.name, suggests_confidence=bool(suggested))
     if record:
         _record(result, Path(str(model)), detector.engine.precision, f"({dataset.resolve().name}, {image_set})")
     if plots is not None:

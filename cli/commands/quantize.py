@@ -94,10 +94,14 @@ def _pixels(spec: "ModelSpec", paths: Sequence[Path]) -> Iterator["Pixels"]:
 
 
 def _samples(folder: Path, val_set: str) -> "Sequence[Sample]":
-    """Return the samples to measure AP on; none if the folder has no such image set."""
+    """Return the samples to measure AP on; none, with a note, if the folder has no such image set."""
+    from cli.output.terminal import print_note
     from training.data.voc_reader import read_set
 
-    return read_set(folder, val_set) if _list_file(folder, val_set).is_file() else ()
+    if _list_file(folder, val_set).is_file():
+        return read_set(folder, val_set)
+    print_note(f"AP50 is not measured: {folder} has no image set {val_set!r}. So '--precision auto' will not replace float32 by 8 bits.")
+    return ()
 
 
 def _compare_precision(before: "Model", after: "Model", samples: "Sequence[Sample]", name: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Detect objects in a sequence of images, and print or write each result."""
 
+import errno
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from detector.messages import count_of
 from service.client.errors import RequestRejected
 from training.errors import DatasetError
 from weights.atomic_files import DISK_FULL
+
+STDOUT_ERRORS = DISK_FULL | {errno.EPIPE}
+"""Error numbers of a write to standard output that is full, or that its reader has closed, as `head` does."""
 
 
 @dataclass
@@ -83,8 +87,8 @@ def detect_images(backend: DetectionBackend, paths: Sequence[Path], outputs: Det
             try:
                 outputs.add(backend.detect(path))
             except (OSError, ImageError, RequestRejected, DatasetError) as error:
-                if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
-                    raise  # standard output is full
+                if isinstance(error, OSError) and error.errno in STDOUT_ERRORS and error.filename is None:
+                    raise
                 failed += 1
                 print_image_error(console, _failure_message(path, error))
     outputs.print_written_files()

@@ -46,13 +46,14 @@ def print_evaluation_json(result: Evaluation, model: str, engine: Engine, false_
     _warn_of_few_boxes(result)
 
 
-def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms], model: str) -> None:
+def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms], model: str, *, suggests_confidence: bool) -> None:
     """Print AP50 of each class and its mean, and false alarms, to stdout. Print COCO's measures, the speed and a warning to stderr.
 
     Args:
         result: The evaluation.
         false_alarms: By label; empty if they were not counted.
         model: Name or file of the model, for the next step.
+        suggests_confidence: Whether the model suggests a confidence for a class; the next step uses it.
     """
     columns = ("class", "boxes", "AP50", "AP50 (11 points)")
     rows = [(label, each.boxes, _decimal(each.ap), _decimal(each.ap_11_point)) for label, each in result.classes.items()]
@@ -68,7 +69,7 @@ def print_evaluation(result: Evaluation, false_alarms: Mapping[str, FalseAlarms]
         print_note(f"Ignored: {count_of(result.other_boxes, 'box')} with labels that the model does not know.")
     _print_false_alarms(false_alarms)
     _warn_of_few_boxes(result)
-    print_next_step("boxwright", "detect", "IMAGE", "--model", model)
+    print_next_step("boxwright", "detect", "IMAGE", "--model", model, *(("--confidence", "auto") if suggests_confidence else ()))
 
 
 def _warn_of_few_boxes(result: Evaluation) -> None:

@@ -1,5 +1,6 @@
 """The `boxwright` command: help, version, errors and exit codes."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -126,6 +127,17 @@ def test_a_full_disk_under_standard_output_is_named(arguments):
         result = subprocess.run([sys.executable, "-m", "cli.main", *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1] == "boxwright: The output cannot be written: No space left on device."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another error for a closed pipe")
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["text", "json"])
+def test_a_pipe_that_its_reader_closes_ends_the_command_without_a_message(option):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cli.main", "detect", "docs/photos/cat.jpg", "docs/photos/astronaut.jpg", *option]
+    result = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such redirection")

@@ -10,6 +10,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -97,7 +98,11 @@ def read_set(folder: Path, name: str) -> list[Sample]:
         DatasetError: The list, an annotation or an image is missing or unreadable, or labelled.json names an image that does not exist.
     """
     labelled = read_labelled(folder)
-    samples = [replace(read_sample(folder, each), labelled=labelled.get(each)) for each in image_names(folder, name)]
+    names = image_names(folder, name)
+    try:
+        samples = [replace(read_sample(folder, each), labelled=labelled.get(each)) for each in names]
+    except DatasetError as error:
+        raise DatasetError(f"{error} `boxwright data check {quote(str(folder))}` lists every mistake.") from error
     check_names_exist(folder, labelled.keys() - {sample.name for sample in samples})
     return samples
 
@@ -155,7 +160,8 @@ def image_of(folder: Path, annotation: Annotation) -> Path:
     if image is None and (unsupported := unsupported_image(folder, annotation.name)):
         raise DatasetError(f"{unsupported} is of a format that Boxwright does not read. Convert it to JPEG.")
     if image is None:
-        raise DatasetError(f"{annotation.path}: its image is in none of {', '.join(IMAGE_FOLDERS)} under {folder}.")
+        subfolders = ", ".join(each for each in IMAGE_FOLDERS if each != ".")
+        raise DatasetError(f"{annotation.path}: its image is in none of the folders {subfolders} of {folder}, and not in {folder} itself.")
     return image
 
 

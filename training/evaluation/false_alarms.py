@@ -16,7 +16,7 @@ from training.data.unlabelled_images import unlabelled_images
 from training.data.voc_reader import read_image_file
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
-from training.evaluation.new_classes import describe_new_classes
+from training.evaluation.new_classes import describe_found, describe_new_classes
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 from training.events import SILENT, Events
 
@@ -122,7 +122,7 @@ def suggested_confidence(conclusion: Mapping[str, Any]) -> str:
 
 
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
-    """Return sentences that describe the AP50 of new classes, false alarms, thresholds and warning in a run's conclusion.json."""
+    """Return sentences that describe AP50 and found objects of new classes, false alarms, thresholds and warning in conclusion.json."""
     new_classes = describe_new_classes(conclusion)
     sentences = [f"AP50 of new classes: {new_classes}."] if new_classes else []
     for source, shares in conclusion.get("false_alarms", {}).items():
@@ -133,6 +133,8 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
         )
     if thresholds := suggested_confidence(conclusion):
         sentences.append(f"Suggested confidence (best F1): {thresholds}.")
+    if found := describe_found(conclusion):
+        sentences.append(found)
     if warning := conclusion.get("warning"):
         sentences.append(f"Warning: {warning}")
     return sentences

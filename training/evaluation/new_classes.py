@@ -1,10 +1,12 @@
-"""AP50 of the new classes of a run, and how long to train if a short run has hardly learned one."""
+"""AP50 and found objects of the new classes of a run, and how long to train if a short run has hardly learned one."""
 
 from collections.abc import Mapping
 from math import ceil
 from typing import Any, NamedTuple
 
+from detector.detector import DEFAULT_SCORE
 from detector.messages import count_of
+from training.evaluation.voc_ap import ClassResult
 
 LOW_AP50 = 0.5  # A new class below this AP50 counts as hardly learned.
 ENOUGH_STEPS = 200  # Runs on 20 images of a class that resembles no known one needed about this many steps.
@@ -20,6 +22,35 @@ class LongerRun(NamedTuple):
 def describe_new_classes(conclusion: Mapping[str, Any]) -> str:
     """Return the new classes with the AP50 in a run's conclusion.json: "cat 0.912, dog 0.875". Empty if there are none."""
     return ", ".join(f"{label} {ap50:.3f}" for label, ap50 in conclusion.get("new_ap50", {}).items())
+
+
+def count_found(classes: Mapping[str, ClassResult], thresholds: Mapping[str, float]) -> dict[str, dict[str, int]]:
+    """Return the numbers of validation boxes by label: all, those found at the default confidence, and those found at the suggested one.
+
+    Args:
+        classes: Results of the new classes by label.
+        thresholds: Suggested confidence by label. Without a suggestion, the default confidence is used.
+    """
+    return {
+        label: {
+            "boxes": result.boxes,
+            f"{DEFAULT_SCORE:g}": result.found_above(DEFAULT_SCORE),
+            "suggested": result.found_above(thresholds.get(label, DEFAULT_SCORE)),
+        }
+        for label, result in classes.items()
+        if result.boxes
+    }
+
+
+def describe_found(conclusion: Mapping[str, Any]) -> str:
+    """Return a sentence with the found validation boxes of each new class in a run's conclusion.json. Empty if there are none."""
+    found = conclusion.get("found", {})
+    if not found:
+        return ""
+    default, suggested = (
+        ", ".join(f"{label} {each[key]} of {each['boxes']}" for label, each in found.items()) for key in (f"{DEFAULT_SCORE:g}", "suggested")
+    )
+    return f"Found in the validation set at confidence {DEFAULT_SCORE:g}: {default}; at the suggested confidence: {suggested}."
 
 
 def advise_longer_run(conclusion: Mapping[str, Any], *, steps: int, steps_per_epoch: int) -> LongerRun | None:

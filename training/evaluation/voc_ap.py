@@ -44,6 +44,11 @@ class ClassResult:
         """Mean precision at eleven points (VOC 2007). NaN for a class without ground truth."""
         return eleven_point_ap(self.precision, self.recall) if self.boxes else float("nan")
 
+    def found_above(self, confidence: float) -> int:
+        """Return the number of ground-truth boxes that are detected with a score above the confidence."""
+        accepted = int((self.scores > confidence).sum())
+        return round(float(self.recall[accepted - 1]) * self.boxes) if accepted else 0
+
 
 def evaluate_class(
     detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int, *, iou_threshold: float = 0.5

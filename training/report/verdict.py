@@ -23,7 +23,7 @@ def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]
         facts.append((f"{best['ap50']:.3f}", f"AP50 of best.safetensors{step}"))
     if results and len(results.boxes) > 1:
         facts += _single_new_class(record)
-    facts += _false_alarms(record)
+    facts += [*_found(record), *_false_alarms(record)]
     done = record.metrics[-1]["step"] if record.metrics else 0
     facts.append((f"{done:,}", f"steps of {record.steps:,}" if record.steps else "steps"))
     if record.outcome:
@@ -68,6 +68,14 @@ def _single_new_class(record: RunRecord) -> list[tuple[str, str]]:
     """Return the AP50 of the new class, which the mean over all classes hides. Several new classes are in the table by class."""
     measured = record.folder.conclusion().get("new_ap50", {})
     return [(f"{ap50:.3f}", f"AP50 of the new class {label}") for label, ap50 in measured.items()] if len(measured) == 1 else []
+
+
+def _found(record: RunRecord) -> list[tuple[str, str]]:
+    """Return how many validation boxes of the new classes are found, which AP50 does not show."""
+    found = record.folder.conclusion().get("found", {}).values()
+    boxes, default, suggested = (sum(each[key] for each in found) for key in ("boxes", "0.25", "suggested"))
+    text = f"objects of new classes found at confidence 0.25 ({suggested:,} at the suggested confidence)"
+    return [(f"{default:,} of {boxes:,}", text)] if boxes else []
 
 
 def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:

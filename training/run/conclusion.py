@@ -10,6 +10,7 @@ from detector.engines import load_engine
 from detector.network.spec import Model
 from training.evaluation.evaluate import evaluate_detector
 from training.evaluation.false_alarms import best_confidence, count_false_alarms, detect_in_background, few_boxes_warning
+from training.evaluation.new_classes import count_found
 from training.features.memory import Memory, select_balanced
 from training.features.memory_format import memory_to_entries
 from training.features.remember import choose, make_memory, remember
@@ -45,11 +46,13 @@ def conclude(run: "Run") -> None:
     provenance = dict(model.provenance) | {CONFIDENCE_KEY: confidence_text(thresholds)}
     save_model(replace(model, provenance=provenance), path, memory=memory_to_entries(memory) if memory else None)
     boxes = {label: result.boxes for label, result in evaluation.classes.items()}
+    new_classes = {label: result for label, result in evaluation.classes.items() if label in setup.kept.new_labels}
     run.folder.write_conclusion(
         {
             "ap50": evaluation.ap50,
             "new_labels": sorted(setup.kept.new_labels),
-            "new_ap50": {label: round(result.ap, 4) for label, result in evaluation.classes.items() if label in setup.kept.new_labels},
+            "new_ap50": {label: round(result.ap, 4) for label, result in new_classes.items()},
+            "found": count_found(new_classes, thresholds),
             "false_alarms": false_alarms,
             "confidence": {label: round(value, 4) for label, value in thresholds.items()},
             "warning": few_boxes_warning(boxes),

@@ -2,9 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from weights.embedded import EVERYDAY
+from weights.formats.provenance import confidence_text
+from weights.formats.safetensors import load_model, save_model
 
 SAMPLES = Path(__file__).resolve().parents[3] / "docs" / "photos"
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
@@ -48,6 +53,13 @@ def test_a_pipe_gets_a_tab_separated_table_and_stderr_the_other_measures(boxwrig
     assert f"Plots in {tmp_path / 'plots'}" in result.err
     for name in ("precision_recall.png", "confusion.png"):
         assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_next_step_uses_the_confidence_that_the_model_suggests(boxwright, dataset, tmp_path):
+    everyday, path = load_model(EVERYDAY), tmp_path / "mine.safetensors"
+    save_model(replace(everyday, provenance={**everyday.provenance, "confidence": confidence_text({"cat": 0.1})}), path)
+    result = boxwright("evaluate", dataset, "--model", path)
+    assert f"Next: boxwright detect IMAGE --model {path} --confidence auto\n" in result.err
 
 
 def test_boxes_of_unknown_labels_are_reported(boxwright, dataset):

@@ -69,6 +69,7 @@ def test_images_without_annotations_are_enough(boxwright, tmp_path):
     result = boxwright("quantize", "everyday", "--calibration", tmp_path / "photos", "--out", out)
     assert result.code == 0, result.err
     assert "ap50" not in result.out
+    assert f"AP50 is not measured: {tmp_path / 'photos'} has no image set 'val'." in result.err
     assert "ap50_int8" not in read_header(out).provenance
 
 

@@ -80,6 +80,8 @@ def test_errors_name_a_missing_image_annotation_or_set(dataset):
     (dataset / "JPEGImages" / "a.jpg").unlink()
     with pytest.raises(DatasetError, match=r"a\.xml: its image is in none of"):
         read_sample(dataset, "a")
+    with pytest.raises(DatasetError, match=r"a\.xml: its image is in none of .*\. `boxwright data check .*` lists every mistake"):
+        read_set(dataset, "train")
 
 
 def test_real_data_sets_are_read(shared):

@@ -90,11 +90,13 @@ def test_the_conclusion_names_shares_and_suggested_thresholds():
         "new_labels": ["raccoon"],
         "false_alarms": {"memory": {"images": 50, "0.25": 0.02, "0.5": 0.0}},
         "confidence": {"raccoon": 0.414, "cat": 0.3},
+        "found": {"raccoon": {"boxes": 9, "0.25": 8, "suggested": 7}},
         "warning": None,
     }
     assert describe_conclusion(conclusion) == [
         "False alarms (raccoon): 2.0% of 50 remembered images that were not trained on at confidence 0.25, 0.0% at 0.5.",
         "Suggested confidence (best F1): raccoon 0.41.",
+        "Found in the validation set at confidence 0.25: raccoon 8 of 9; at the suggested confidence: raccoon 7 of 9.",
     ]
     assert describe_conclusion({}) == []
 

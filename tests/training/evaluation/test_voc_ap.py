@@ -47,6 +47,11 @@ def test_boxes_of_other_classes_or_images_do_not_match():
     assert result.ap == 0
 
 
+def test_the_found_boxes_have_a_score_above_the_confidence():
+    result = evaluate_class([detections_of((BOX, 0.75, 0), (BOX, 0.5, 0), (ELSEWHERE, 0.25, 0))], [truth(BOX, ELSEWHERE, [0, 0, 5, 5])], 0)
+    assert [result.found_above(confidence) for confidence in (0.8, 0.75, 0.6, 0.3, 0.25, 0.1)] == [0, 0, 1, 1, 1, 2]
+
+
 def test_difficult_boxes_are_ignored():
     result = evaluate_class([detections_of((BOX, 0.9, 0), (ELSEWHERE, 0.8, 0))], [truth(BOX, ELSEWHERE, difficult=[0])], 0)
     assert result.boxes == 1

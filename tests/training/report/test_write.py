@@ -24,10 +24,7 @@ from training.run.record import RunRecord
 from weights.formats.safetensors import save_model
 
 HOSTILE = "<img src=http://evil/x onerror=alert(1)>'\"&"
-LAYERS = {
-    "gradient_to_weight": {"conv1": 1e-9, "$\\frac": 0.5},
-    "flat": {"conv4": {"dead": 0.7, "saturated": 0.0}},
-}
+LAYERS = {"gradient_to_weight": {"conv1": 1e-9, "$\\frac": 0.5}, "flat": {"conv4": {"dead": 0.7, "saturated": 0.0}}}
 VOID = {"meta", "img", "br", "hr", "input", "link", "base", "source"}
 
 
@@ -173,10 +170,13 @@ def test_report_shows_false_alarms_if_the_run_measured_them(run):
     assert expected in report_of(folder).text
 
 
-def test_report_states_the_suggested_confidence_of_the_new_classes(run):
+def test_report_states_the_suggested_confidence_and_the_found_objects_of_the_new_classes(run):
     folder = run()
     assert "Try the model on new images:" in report_of(folder).text
-    (folder.path / "conclusion.json").write_text(json.dumps({"new_labels": ["blue", "red"], "confidence": {"blue": 0.058, "red": 0.3}}))
+    found = {"blue": {"boxes": 6, "0.25": 1, "suggested": 6}, "red": {"boxes": 2, "0.25": 2, "suggested": 1}}
+    conclusion = {"new_labels": ["blue", "red"], "confidence": {"blue": 0.058, "red": 0.3}, "found": found}
+    (folder.path / "conclusion.json").write_text(json.dumps(conclusion))
+    assert "3 of 8 objects of new classes found at confidence 0.25 (7 at the suggested confidence)" in report_of(folder).text
     assert "Try the model on new images at the suggested confidence (blue 0.06, red 0.30):" in report_of(folder).text
 
 

@@ -190,6 +190,9 @@ def test_false_alarms_thresholds_and_a_warning_are_recorded(finished):
     assert 0 <= shares["0.5"] <= shares["0.25"] <= 1
     assert "box" in conclusion["warning"]
     assert "one box changes its AP50" in conclusion["warning"]
+    assert list(conclusion["found"]) == list(conclusion["new_ap50"]) != []
+    for found in conclusion["found"].values():
+        assert 0 <= min(found.values()) <= max(found.values()) == found["boxes"]
     best = load_model(outcome.folder / "best.safetensors")
     assert recorded_confidence(best.provenance, best.spec.labels) == conclusion["confidence"]
     validations = [row for row in run.folder.metrics.read() if "ap50" in row]
