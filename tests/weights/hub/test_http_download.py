@@ -169,7 +169,7 @@ def test_after_any_number_of_interruptions_the_file_is_complete(small_entry: Ent
 
 def test_too_little_disk_space_is_detected_before_writing(small_entry: Entry, home, web_server, page):
     page.length = False
-    home.assert_refused(replace(small_entry, sizes=(1 << 60,)), "needs 1,152,921,504,606,846,976 more.*BOXWRIGHT_HOME")
+    home.assert_refused(replace(small_entry, sizes=(1 << 60,)), "1,152,921,504,606,846,976 are needed.*BOXWRIGHT_HOME")
     assert home.files() == set()
     assert len(web_server.requests) == 1
 
