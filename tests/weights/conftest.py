@@ -79,7 +79,8 @@ def specs(draw, darknet):
 def models(draw, darknet):
     spec = draw(specs(darknet))
     number = st.integers(-(2**31), 2**31 - 1)
-    header = {"major": st.integers(0, 7), "minor": number, "revision": number, "seen": st.integers(0, 2**31 - 1)}  # larger majors may begin like other formats
+    major = st.integers(0, 7)  # a file with a larger one may begin like a file of another format
+    header = {"major": major, "minor": number, "revision": number, "seen": st.integers(0, 2**31 - 1)}
     provenance = st.dictionaries(st.text(), st.text(), max_size=3)
     if darknet:
         provenance = st.fixed_dictionaries({}, optional={f"darknet.{part}": value.map(str) for part, value in header.items()})
