@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_halfway_leaves_no_file(home, web_server, monkeypatc
 def test_too_little_disk_space_is_detected_before_a_full_size_download(entry, home, web_server, monkeypatch):
     full_disk = os.statvfs_result((4096, 4096, 100, SIZE // 4096 // 2, SIZE // 4096 // 2, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: full_disk)
-    with pytest.raises(DiskError, match=f"needs {SIZE:,} more"):
+    with pytest.raises(DiskError, match=f"but {SIZE:,} are needed"):
         fetch_entry(entry)
     assert home.files() == set()
     assert web_server.requests[0].sent < SIZE // 2

@@ -102,7 +102,7 @@ def test_more_folders_than_any_tool_writes_are_not_searched(tmp_path, save_image
     annotations = write_coco(tmp_path, save_image, {"bbox": [10, 5, 20, 30]})
     for number in range(MAX_FOLDERS):
         (tmp_path / f"train{number}").mkdir()
-    with pytest.raises(DatasetError, match=r"34 folders may have its images; at most 32 are searched.*--photos"):
+    with pytest.raises(DatasetError, match=r"folders may have its images; at most 32 are searched.*--photos"):
         read_coco(annotations, None, image_set="train")
     assert len(read_coco(annotations, tmp_path, image_set="train").images) == 1
 
