@@ -59,10 +59,10 @@ def test_a_large_file_that_is_not_a_model_is_refused_before_it_is_copied(folder,
     """A sparse file of any size takes no space on the disk, but its copy would."""
     with (tmp_path / "large.safetensors").open("wb") as file:
         file.truncate(2**30)
-    before = time.process_time()
+    before = time.thread_time()
     with pytest.raises(ModelFileError, match="damaged, truncated"):
         add_version(folder, "mine", tmp_path / "large.safetensors")
-    assert time.process_time() - before < 0.4  # copying it takes more than a second
+    assert time.thread_time() - before < 0.4  # copying it takes more than a second
 
 
 def test_a_backbone_is_refused(folder, tiny_model, file):
