@@ -119,7 +119,7 @@ def test_thresholds_of_many_labels_are_read_in_linear_time():
     provenance = {CONFIDENCE_KEY: json.dumps(dict.fromkeys(reversed(labels), 0.5))}
     started = process_time()
     assert len(recorded_confidence(provenance, labels)) == len(labels)
-    assert process_time() - started < 2
+    assert process_time() - started < 8
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"cat": "high"}', '{"cat": 2}', '{"cat": true}', "{", "[" * 10_000])

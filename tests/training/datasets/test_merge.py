@@ -129,8 +129,8 @@ def test_a_source_whose_labelled_json_names_an_unknown_image_is_refused(sources,
 
 
 def test_images_of_large_data_sets_with_equal_names_get_new_names_fast():
-    names = [str(number) for number in range(10_000)]
+    names = [str(number) for number in range(20_000)]
     started = process_time()
     first, second = _new_names([names, names])
-    assert process_time() - started < 1
+    assert process_time() - started < 10
     assert (first["7"], second["7"]) == ("7", "7-2")

@@ -48,7 +48,7 @@ def test_passwords_are_removed_from_a_long_address_in_linear_time():
     """A server may redirect to an address of 64 KB."""
     started = process_time()
     redact_password("https://host/" + "a" * 65_000)
-    assert process_time() - started < 1
+    assert process_time() - started < 5
 
 
 def test_the_usual_environment_variables_configure_a_proxy(small_entry: Entry, web_server, monkeypatch: pytest.MonkeyPatch):

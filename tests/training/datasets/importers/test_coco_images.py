@@ -50,11 +50,11 @@ def test_coco_images_are_found_under_the_names_that_tools_write(tmp_path, save_i
 
 def test_missing_images_in_many_folders_are_found_to_be_missing_fast(tmp_path):
     """A file of 18 MB can name 120,000 such images."""
-    names = [f"{'/'.join(str(number + level) for level in range(60))}/a.jpg" for number in range(1000)]
+    names = [f"{'/'.join(str(number + level) for level in range(60))}/a.jpg" for number in range(4000)]
     finder = ImageFinder([tmp_path])
     started = process_time()
     assert not any(finder.find(name) for name in names)
-    assert process_time() - started < 1
+    assert process_time() - started < 4
 
 
 def test_the_images_of_a_cvat_subset_are_found(tmp_path, save_image):

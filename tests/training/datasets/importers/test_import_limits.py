@@ -50,7 +50,7 @@ def test_invalid_lines_of_a_data_set_with_many_classes_are_counted_fast(tmp_path
     started = process_time()
     with pytest.raises(DatasetError, match="and 99990 more"):
         read_yolo(tmp_path, image_set="train")
-    assert process_time() - started < 2
+    assert process_time() - started < 6
 
 
 def test_the_search_for_keypoints_does_not_keep_the_words_of_all_label_files(tmp_path):
@@ -81,21 +81,21 @@ def test_patterns_of_an_honest_data_set_are_far_below_the_limit(tmp_path, save_i
 
 def test_a_list_that_is_named_many_times_is_read_once(tmp_path, save_image):
     entries = ", ".join(f"x{number}/list.txt" for number in range(100))
-    files = {"data.yaml": f"{NAMES}train: [{entries}]", "list.txt": "/data/pets/images/a.jpg\n" * 3000, "labels/a.txt": BOX}
+    files = {"data.yaml": f"{NAMES}train: [{entries}]", "list.txt": "/data/pets/images/a.jpg\n" * 9000, "labels/a.txt": BOX}
     write_files(tmp_path, images("images/a.jpg") | files, save_image)
     started = process_time()
     assert len(read_yolo(tmp_path, image_set="default").images) == 1
-    assert process_time() - started < 1
+    assert process_time() - started < 3
 
 
 def test_missing_images_in_a_deep_folder_are_found_to_be_missing_fast(tmp_path):
     """A file of 20 MB can name 150,000 such images."""
     (tmp_path / "a").mkdir()
-    names = [f"{'a/' * 60}{number}.jpg" for number in range(1000)]
+    names = [f"{'a/' * 60}{number}.jpg" for number in range(3000)]
     finder = ImageFinder([tmp_path])
     started = process_time()
     assert not any(finder.find(name) for name in names)
-    assert process_time() - started < 1
+    assert process_time() - started < 4
 
 
 def test_more_folders_than_any_tool_writes_are_not_searched(tmp_path, save_image):
