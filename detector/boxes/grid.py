@@ -23,7 +23,7 @@ def decode(logits: Logits, anchors: Anchors, stride: int, *, above: float = -1.0
         logits: (G, G, A, 5 + C).
         anchors: A anchors, (w, h) in grid cells.
         stride: Side of a grid cell in network pixels.
-        above: Skip boxes with an objectness at or below this value: all their scores are lower.
+        above: Skip boxes with an objectness at or below this value. Their scores cannot exceed it either.
 
     Returns:
         Boxes (N, 4) xyxy in network pixels, which may reach beyond the image, and scores (N, C), objectness times class

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from detector.boxes.detections import Boxes, Detections
 from detector.boxes.geometry import box_iou
 
+MAX_LISTED = 10_000
+"""Candidates that become Python integers at a time. A model with many classes can have millions of candidates."""
+
 
 def suppress(
     boxes: Boxes,
@@ -38,12 +41,9 @@ def suppress(
     return Detections(boxes[indices], scores[indices, class_ids], class_ids.astype(np.int64))
 
 
-BLOCK = 10_000  # Candidates that become Python integers at a time. A model with many classes can have millions of candidates.
-
-
 def _pairs(indices: NDArray[np.intp], class_ids: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(indices), BLOCK):
-        yield from zip(indices[start : start + BLOCK].tolist(), class_ids[start : start + BLOCK].tolist(), strict=True)
+    for start in range(0, len(indices), MAX_LISTED):
+        yield from zip(indices[start : start + MAX_LISTED].tolist(), class_ids[start : start + MAX_LISTED].tolist(), strict=True)
 
 
 def _greedy(

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic.config import JsonDict
 
 DATA_URL = "data:"
-MAX_NAME_LENGTH = 300
-_FILE_NAME = re.compile(rf"[\w :./\\~-]{{1,{MAX_NAME_LENGTH - 5}}}\.[A-Za-z]{{2,4}}")
+MAX_FILE_NAME_LENGTH = 300
+_FILE_NAME = re.compile(rf"[\w :./\\~-]{{1,{MAX_FILE_NAME_LENGTH - 5}}}\.[A-Za-z]{{2,4}}")
 
 EXAMPLE_IMAGE = "R0lGODdhAQABAIAAAAAAAAAAACwAAAAAAQABAAAIBAABBAQAOw=="
 """A GIF of one black pixel. The examples in the API documentation use it, so that they can be tried."""
@@ -35,7 +35,7 @@ def decode_base64(text: Any) -> bytes:
             raise ValueError("is not base64, or uses the URL-safe alphabet with - and _. Use the standard alphabet with + and /") from error
         if text.startswith(("b'", 'b"')):
             raise ValueError("is the text of a Python bytes object, b'...'. Send base64.b64encode(data).decode()") from error
-        if _FILE_NAME.fullmatch(text[: MAX_NAME_LENGTH + 1]):
+        if _FILE_NAME.fullmatch(text[: MAX_FILE_NAME_LENGTH + 1]):
             raise ValueError(
                 f"is a file name ({text[:80]!r}), and the service reads no files. Send the image file itself in base64"
             ) from error

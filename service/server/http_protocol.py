@@ -33,7 +33,7 @@ MAX_PIPELINED = 16
 """Requests of one connection that wait for the response to an earlier one. Further ones are dropped, and the connection is closed after
 the last response. A block of 256 KiB can contain 14,000 requests, which take memory and stop the event loop while they are parsed."""
 
-MAX_CHUNKS = 100_000
+MAX_BODY_CHUNKS = 100_000
 """Chunks of one body (Transfer-Encoding: chunked). Each takes time of the event loop, even if it has one byte."""
 
 REFUSAL_LINGER_SECONDS = 1.0
@@ -141,7 +141,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def on_chunk_header(self) -> None:
         """Count a chunk. The parser calls this method of every protocol that has it; uvicorn's has none."""
         self._chunks += 1
-        if self._chunks > MAX_CHUNKS:
+        if self._chunks > MAX_BODY_CHUNKS:
             self._refuse(BAD_REQUEST)
 
     def on_body(self, body: bytes) -> None:

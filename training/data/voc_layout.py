@@ -31,7 +31,10 @@ _AMBIGUOUS_FOLDERS = frozenset({"data", "img"})
 ANNOTATION_SUFFIX = ".xml"
 LISTS = PurePosixPath("ImageSets/Main")
 ALL = "all"  # The set of all annotations, unless there is a list of that name.
+DEFAULT_SET = "train"  # The set of imported and merged images without one.
 MAX_PATH_LENGTH, MAX_PATH_PARTS = 1024, 64
+MAX_TAIL_PARTS = 8  # of a path without its leading folders
+_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")  # an editor that indents XML wraps long labels
 
 _WORD = re.compile(  # train, validation, testset, TrainImages
     "(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|eval(?:uation)?)|(?P<test>test(?:ing)?))(?:sets?|data|images?|imgs?|split)?"
@@ -82,6 +85,19 @@ def check_name(folder: Path, name: str) -> None:
         raise DatasetError(f"{folder}: {name!a} has characters that a list of names cannot hold. Rename the files.")
     if leads_out(name):
         raise DatasetError(f"{folder}: the name {name!r} leads out of the folder.")
+
+
+def one_line(label: str) -> str:
+    """Return a label without surrounding whitespace and line breaks."""
+    return _LINE_BREAK.sub(" ", label.strip())
+
+
+def tail_starts(parts: int) -> Iterable[int]:
+    """Return the numbers of leading folders that may be dropped from a path of this many parts: none, or all but MAX_TAIL_PARTS.
+
+    Each resulting path is searched for on the disk.
+    """
+    return dict.fromkeys((0, *range(max(0, parts - MAX_TAIL_PARTS), parts)))
 
 
 def check_path_length(path: str) -> None:

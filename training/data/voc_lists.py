@@ -23,14 +23,13 @@ from training.data.voc_layout import (
     read_text,
     set_of_name,
     set_of_path,
+    tail_starts,
 )
 from training.errors import DatasetError
 
 MAX_LIST_BYTES = 64 * 2**20
 FIRST_LINES = 100
 """Number of lines that decide whether a text file is a list. The search for an annotation takes many system calls per line."""
-
-MAX_TAIL_PARTS = 8  # of a path without its leading folders
 
 _OTHER_PLACES = (PurePosixPath("ImageSets"), PurePosixPath())
 """Folders of the lists of other tools, such as PaddleDetection's train.txt at the top. They are used if ImageSets/Main has no list."""
@@ -213,18 +212,13 @@ def _name_of_line(folder: Path, line: str) -> str:
     if is_file:
         parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
         below_annotations = [start + 1 for start, part in enumerate(parts[:-1]) if part in ANNOTATION_FOLDERS]
-        names += [str(PurePosixPath(*parts[start:])) for start in (*below_annotations[-2:], *_starts(len(parts)))]
+        names += [str(PurePosixPath(*parts[start:])) for start in (*below_annotations[-2:], *tail_starts(len(parts)))]
     for name in (name for name in names if not (is_file and leads_out(name))):
         check_name(folder, name)
         if find_annotation(folder, name):
             return name
     check_name(folder, line)
     return without_flag
-
-
-def _starts(parts: int) -> Iterable[int]:
-    """Return the numbers of leading folders that may be dropped: none, or all but a few parts. Each name is searched for on the disk."""
-    return dict.fromkeys((0, *range(max(0, parts - MAX_TAIL_PARTS), parts)))
 
 
 def _without_second_path(line: str) -> str:

@@ -25,7 +25,7 @@ from detector.text_encoding import decode_text
 from training.data.labelled import check_names_exist, read_labelled
 from training.data.parallel_decoding import read_image_in_budget
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, unsupported_image
+from training.data.voc_layout import IMAGE_FOLDERS, check_name, find_annotation, find_image, one_line, unsupported_image
 from training.data.voc_lists import image_names
 from training.errors import DatasetError
 
@@ -41,7 +41,6 @@ MAX_COORDINATE = 1e6
 ROTATION = "rotation"
 FLAGS = dict.fromkeys(("", "0", "0.0", "false", "no", "unspecified"), False) | dict.fromkeys(("1", "1.0", "true", "yes"), True)
 
-_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")  # an editor that indents XML wraps long labels
 _DECLARATION = re.compile(r"\s{0,100}<\?xml[^>]{0,100}\?>")
 _DECLARED_ENCODING = re.compile(r"encoding\s{0,9}=\s{0,9}[\"']([\w-]{1,20})")
 _EAST_ASIAN = {"gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "big5": "big5hkscs"} | {
@@ -272,7 +271,7 @@ def _text(element: Element, path: str, xml: Path) -> str:
     tag = path.partition("/")[0]
     if (count := len(element.findall(tag))) > 1:
         raise DatasetError(f"{xml}: an <object> has {count} <{tag}>, and only the first would be used. Write one <object> for each.")
-    text = _LINE_BREAK.sub(" ", (element.findtext(path) or "").strip())
+    text = one_line(element.findtext(path) or "")
     if not text:
         raise DatasetError(f"{xml}: an <object> has no <{path.replace('/', '><')}>.")
     return text

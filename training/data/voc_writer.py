@@ -20,13 +20,12 @@ from detector.boxes.detections import Boxes
 from training.data.exif_orientation import Size
 from training.data.labelled import LABELLED_FILE as LABELLED
 from training.data.labelled import Labelled, labelled_text
-from training.data.voc_layout import LISTS, check_name
+from training.data.voc_layout import LISTS, check_name, one_line
 from training.data.voc_lists import check_set_name
 from training.errors import DatasetError
 from weights.atomic_files import DISK_FULL, sync_folder
 
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
-_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")
 DECIMALS = 4
 
 
@@ -72,7 +71,7 @@ def checked_label(label: str) -> str:
     """Return the label in one line, without surrounding whitespace. Raises DatasetError if it is blank or XML cannot hold it."""
     if not label.strip() or _NOT_IN_XML.search(label):
         raise DatasetError(f"the label {label[:40]!a} is blank, or has characters that XML cannot hold.")
-    return _LINE_BREAK.sub(" ", label.strip())
+    return one_line(label)
 
 
 def write_box(bndbox: Element, box: Boxes) -> None:

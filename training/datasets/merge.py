@@ -13,13 +13,11 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import tostring
 
 from training.data.labelled import check_names_exist, read_labelled
-from training.data.voc_layout import ALL, all_annotations, set_of_name
+from training.data.voc_layout import ALL, DEFAULT_SET, all_annotations, set_of_name
 from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import Annotation, image_of, parse_annotation, read_annotation
 from training.data.voc_writer import NewDataset, new_dataset, set_text
 from training.errors import DatasetError
-
-DEFAULT_SET = "train"
 
 
 @dataclass(frozen=True)

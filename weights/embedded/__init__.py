@@ -5,8 +5,7 @@ from pathlib import Path
 EVERYDAY = Path(__file__).with_name("everyday.safetensors")
 """The default model: EfficientNet-Lite0 with a YOLOv2 head of stride 16, for the 20 classes of PASCAL VOC.
 
-Its file has a memory of training images, which fine-tuning uses.
-"""
+Its file has a memory of training images, which fine-tuning uses."""
 
 EVERYDAY_INT8 = Path(__file__).with_name("everyday-int8.safetensors")
 """`everyday` in 8 bits, faster on processors with VNNI. Its file has no memory of training images."""

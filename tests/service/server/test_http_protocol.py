@@ -129,7 +129,7 @@ def test_pipelined_requests_above_the_limit_are_dropped_and_the_others_answered(
     assert received.count(b"HTTP/1.1 200 ") == len(requests) == 1 + http_protocol.MAX_PIPELINED
 
 
-@pytest.mark.parametrize(("chunks", "answered"), [(http_protocol.MAX_CHUNKS - 1, True), (http_protocol.MAX_CHUNKS + 1, False)])
+@pytest.mark.parametrize(("chunks", "answered"), [(http_protocol.MAX_BODY_CHUNKS - 1, True), (http_protocol.MAX_BODY_CHUNKS + 1, False)])
 def test_connection_is_closed_if_a_body_has_too_many_chunks(serve_protocol, chunks, answered):
     """Eight megabytes of chunks of one byte would stop the event loop for half a second, again and again."""
     with serve_protocol(respond_with(b"ok")) as (port, _), connect(port) as client:

@@ -20,7 +20,7 @@ from detector.messages import count_of
 from detector.text_encoding import decode_text
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import set_of_name, set_of_path
+from training.data.voc_layout import DEFAULT_SET, set_of_name, set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.datasets.importers.coco_masks import corners_of_mask
@@ -33,7 +33,6 @@ def _as_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() and str(int(value[:20])) == value else value
 
 
-DEFAULT_SET = "train"
 FRACTION_TOLERANCE = 0.01
 """By how much a fraction of the image may be below 0 or above 1."""
 

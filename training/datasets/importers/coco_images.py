@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from training.data.voc_layout import check_path_length, file_inside, name_key, set_of_name
+from training.data.voc_layout import check_path_length, file_inside, name_key, set_of_name, tail_starts
 from training.errors import DatasetError
 
 IMAGE_PARENTS = (".", "images", "img", "data")
 """Usual folders of the images. Supervisely writes img, FiftyOne writes data."""
 MAX_FOLDERS = 32
 """Maximum number of folders that are searched for each image."""
-MAX_TAIL_PARTS = 8
-"""Maximum number of parts of a path without its leading folders. Each length is searched for in all folders."""
 
 
 def image_folders(annotations: Path, image_set: str) -> list[Path]:
@@ -113,6 +111,5 @@ def _candidates(file_name: str) -> Iterator[tuple[str, ...]]:
     paths: dict[tuple[str, ...], None] = {}
     for text in dict.fromkeys(text for text in texts if "\0" not in text):
         parts = tuple(part for part in PurePosixPath(text.replace("\\", "/")).parts if part.strip("/") not in ("", ".", ".."))
-        starts = dict.fromkeys((0, *range(max(0, len(parts) - MAX_TAIL_PARTS), len(parts)))) if parts else {}
-        paths |= dict.fromkeys(parts[start:] for start in starts)
+        paths |= dict.fromkeys(parts[start:] for start in tail_starts(len(parts)) if parts)
     yield from paths

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from detector.errors import MissingExtra
+from detector.network.spec import MAX_NAME_LENGTH
 from training.data.voc_layout import ANNOTATION_SUFFIX, file_inside, set_of_name
 from training.datasets.importers.yolo_labels import Classes, looks_like_labels
 from training.datasets.importers.yolo_layout import CLASS_FILE_NAMES, OTHER_CLASS_FILE_NAMES, YoloFolder
@@ -24,8 +25,6 @@ MAX_YAML_CHARACTERS = 2**19
 """Longest YAML file. The parser is written in Python and slow."""
 MAX_SET_ENTRIES = 100
 """Maximum number of folders and lists of one image set. Each may be searched for in all images."""
-MAX_LABEL_LENGTH = 1000
-"""Longest label in characters. Aliases can repeat a label of half a megabyte 100,000 times."""
 MAX_DIGITS = 9  # of the number of a class
 _NO_VALUE = frozenset({"", "~", "null", "none"})
 _YAML = (".yaml", ".yml")
@@ -141,9 +140,9 @@ def _labels_of_yaml(path: Path, content: Any) -> dict[int, str]:
     pairs = list(names.items() if isinstance(names, dict) else enumerate(names)) if isinstance(names, dict | list) else []
     if not pairs or not all(str(number).isdecimal() and isinstance(name, str) for number, name in pairs):
         raise DatasetError(f"{path}: 'names' must be a list of labels, or a mapping of numbers to labels.")
-    if any(len(str(number)) > MAX_DIGITS or len(name) > MAX_LABEL_LENGTH for number, name in pairs):
+    if any(len(str(number)) > MAX_DIGITS or len(name) > MAX_NAME_LENGTH for number, name in pairs):
         raise DatasetError(
-            f"{path}: 'names' has a number of more than {MAX_DIGITS} digits, or a label of more than {MAX_LABEL_LENGTH:,} characters."
+            f"{path}: 'names' has a number of more than {MAX_DIGITS} digits, or a label of more than {MAX_NAME_LENGTH:,} characters."
         )
     return {int(number): name.strip() for number, name in pairs if name.strip()}
 

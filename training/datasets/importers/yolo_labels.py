@@ -18,7 +18,7 @@ MAX_OUTSIDE = 0.1
 """Fraction of the image by which a value may be outside of 0..1. Such boxes are clipped; larger values are errors."""
 CLIPPING_TOLERANCE = 1e-3
 """Fraction of the image. Smaller changes are rounding errors and are not reported as clipping."""
-FIRST_LINES = 5
+_FIRST_LINES = 5
 """Number of lines that decide whether a text file is a label file."""
 MAX_REPORTED = 10
 """Maximum number of errors, or of classes, that a message quotes."""
@@ -136,7 +136,7 @@ def looks_like_labels(path: Path) -> bool:
     if path.stat().st_size > MAX_TEXT_BYTES:
         return False
     lines = (line for line in decode_text(path.read_bytes(), errors="replace").splitlines() if line.strip())
-    return any(_has_box(line.replace(",", " ").split()) for line in islice(lines, FIRST_LINES))
+    return any(_has_box(line.replace(",", " ").split()) for line in islice(lines, _FIRST_LINES))
 
 
 def _has_box(words: list[str]) -> bool:

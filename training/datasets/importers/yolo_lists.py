@@ -15,7 +15,7 @@ DATA_KEYS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Options of .data files -> image set. Others have similar names: eval=coco chooses a metric, difficult_valid adds a list."""
-FIRST_LINES = 5
+_FIRST_LINES = 5
 """Number of lines that decide whether a text file is a list of images."""
 
 
@@ -112,7 +112,7 @@ def _sets_of_list_files(files: YoloFolder, paths: Iterable[PurePosixPath]) -> di
 def _lists_images(index: ImageIndex, folder: PurePosixPath, lines: list[str]) -> bool:
     """Return whether the first line is the path of an image, which may be missing, or one of the first lines names an image."""
     path = PurePosixPath(next(iter(lines), "").strip("\"'").replace("\\", "/"))
-    return path.suffix.lower() in IMAGE_SUFFIXES or any(index.find(folder, line) for line in lines[:FIRST_LINES] if _may_be_path(line))
+    return path.suffix.lower() in IMAGE_SUFFIXES or any(index.find(folder, line) for line in lines[:_FIRST_LINES] if _may_be_path(line))
 
 
 def _may_be_path(line: str) -> bool:

@@ -48,9 +48,17 @@ def test_coco_images_are_found_under_the_names_that_tools_write(tmp_path, save_i
     assert write_imported(dataset, tmp_path / "made").boxes == 1
 
 
-def test_missing_images_in_many_folders_are_found_to_be_missing_fast(tmp_path):
-    """A file of 18 MB can name 120,000 such images."""
-    names = [f"{'/'.join(str(number + level) for level in range(60))}/a.jpg" for number in range(4000)]
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{'/'.join(str(number + level) for level in range(60))}/a.jpg" for number in range(4000)],
+        [f"{'a/' * 60}{number}.jpg" for number in range(4000)],
+    ],
+    ids=["in many folders", "in a deep folder that exists in part"],
+)
+def test_missing_images_are_found_to_be_missing_fast(tmp_path, names):
+    """A file of 20 MB can name 120,000 such images."""
+    (tmp_path / "a").mkdir()
     finder = ImageFinder([tmp_path])
     started = process_time()
     assert not any(finder.find(name) for name in names)

@@ -8,7 +8,7 @@ import pytest
 from tests.training.datasets.importers.coco_files import write_coco
 from tests.training.datasets.importers.yolo_layouts import BOX, NAMES, images, write_files
 from training.datasets.importers.coco import read_coco
-from training.datasets.importers.coco_images import MAX_FOLDERS, ImageFinder
+from training.datasets.importers.coco_images import MAX_FOLDERS
 from training.datasets.importers.yolo import read_yolo
 from training.datasets.importers.yolo_labels import have_keypoints
 from training.errors import DatasetError
@@ -86,16 +86,6 @@ def test_a_list_that_is_named_many_times_is_read_once(tmp_path, save_image):
     started = process_time()
     assert len(read_yolo(tmp_path, image_set="default").images) == 1
     assert process_time() - started < 3
-
-
-def test_missing_images_in_a_deep_folder_are_found_to_be_missing_fast(tmp_path):
-    """A file of 20 MB can name 150,000 such images."""
-    (tmp_path / "a").mkdir()
-    names = [f"{'a/' * 60}{number}.jpg" for number in range(3000)]
-    finder = ImageFinder([tmp_path])
-    started = process_time()
-    assert not any(finder.find(name) for name in names)
-    assert process_time() - started < 4
 
 
 def test_more_folders_than_any_tool_writes_are_not_searched(tmp_path, save_image):
