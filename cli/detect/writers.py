@@ -25,7 +25,7 @@ class AnnotatedCopyWriter:
 
     def __init__(self, folder: Path, images: Iterable[Path]) -> None:
         self._folder = folder
-        self._taken = {image.resolve() for image in images}  # an input file of any name is never overwritten
+        self._taken = {image.resolve() for image in images}  # input files are never overwritten
 
     def write(self, image: Path, copy: EncodedImage) -> Path:
         """Write the copy of `image` and return its path. Raises OSError."""

@@ -71,7 +71,7 @@ def check_boxes(name: str, samples: Sequence[Sample], labels: Sequence[str]) -> 
 
 
 def report_unusable(what: str, unusable: Counter[str], total: int) -> str | None:
-    """Return a warning about unusable boxes, or None without any. Raises DatasetError if all boxes are unusable."""
+    """Return a warning about unusable boxes, or None if all boxes are usable. Raises DatasetError if all boxes are unusable."""
     if not unusable:
         return None
     details = ", ".join(f"{number} {problem}" for problem, number in unusable.items())

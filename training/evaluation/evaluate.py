@@ -80,7 +80,7 @@ class Evaluation:
 
     @property
     def warning(self) -> str | None:
-        """A sentence about unusable ground-truth boxes, or None without any."""
+        """A sentence about unusable ground-truth boxes, or None if all are usable."""
         total = sum(len(truth.boxes) for truth in self.truths)
         return report_unusable("the data set", self.unusable, total) if self.unusable else None
 

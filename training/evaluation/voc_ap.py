@@ -118,6 +118,6 @@ def eleven_point_ap(precision: Curve, recall: Curve) -> float:
 
 
 def mean_known(values: Sequence[float]) -> float:
-    """Return the mean of the values that are not NaN. Without any, it is NaN."""
+    """Return the mean of the values that are not NaN, or NaN if all are."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

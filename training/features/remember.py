@@ -40,7 +40,7 @@ def make_memory(
         model: The detector.
         samples: Images to choose from.
         count: Maximum number of images to remember.
-        labels: Exhaustive labels of the samples that have None as `labelled`. Empty: the labels of the model.
+        labels: Exhaustive labels of the samples without `labelled`. Empty: the labels of the model.
         size: Input size.
         step: Rounding step of the features.
         events: Receives an event for each image.
@@ -79,7 +79,7 @@ def remember(
         memory: The memory with the bases.
         model: The model of the memory, or one with the same frozen layers.
         samples: The images.
-        labels: Exhaustive labels of the samples that have None as `labelled`.
+        labels: Exhaustive labels of the samples without `labelled`.
         size: Input size.
         events: Receives an event for each image.
 

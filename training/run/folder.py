@@ -97,7 +97,7 @@ class RunFolder:
             val: Validation set.
             initial_arrays: Weights that the run starts with.
             memory: Checksum of the memory that the run trains on.
-            labelled: Exhaustive labels of the samples that have None as `labelled`. None: all labels.
+            labelled: Exhaustive labels of the samples without `labelled`. None: all labels.
 
         Raises:
             TrainingError: Data, initial weights or memory have changed since the run began.
