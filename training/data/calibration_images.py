@@ -16,7 +16,7 @@ def calibration_images(folder: Path, count: int, *, val_set: str = "val") -> lis
     """Choose training images, evenly spread over the sorted list.
 
     They come from the list of the image set "train". If there is no such list, or if "train" is the evaluated set, they come from
-    `find_images`, without the images of evaluation sets and of folders such as val, valid or test.
+    `find_images`. Images of evaluation sets, and of folders such as val, valid or test, are then excluded.
 
     Args:
         folder: VOC-style data, or a folder of images.

@@ -93,7 +93,7 @@ def one_line(label: str) -> str:
 
 
 def tail_starts(parts: int) -> Iterable[int]:
-    """Return the numbers of leading folders that may be dropped from a path of this many parts: none, or all but MAX_TAIL_PARTS.
+    """Return the numbers of leading folders that may be dropped from a path: 0, and all that leave 1 to MAX_TAIL_PARTS parts.
 
     Each resulting path is searched for on the disk.
     """

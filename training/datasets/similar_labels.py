@@ -5,7 +5,7 @@ from itertools import combinations
 
 MIN_LENGTH = 5  # Shorter labels differ by one letter by chance: cat, car, cap.
 MAX_LENGTH, MAX_LABELS = 100, 2000
-"""Longer labels, and the labels of data sets with more, are not compared. The time is quadratic in the number of labels."""
+"""Longer labels are not compared. If there are more labels, none are compared, because the time is quadratic in their number."""
 
 
 def similar_labels(labels: Iterable[str]) -> Iterator[tuple[str, str]]:

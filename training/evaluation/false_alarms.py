@@ -128,7 +128,7 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
     for source, shares in conclusion.get("false_alarms", {}).items():
         labels = ", ".join(conclusion["new_labels"]) or "any class"
         sentences.append(
-            f"False alarms ({labels}): {shares['0.25']:.1%} of {shares['images']} {SOURCES[source]} at confidence 0.25, "
+            f"False alarms ({labels}) in {shares['images']} {SOURCES[source]}: {shares['0.25']:.1%} at confidence 0.25, "
             f"{shares['0.5']:.1%} at 0.5."
         )
     if thresholds := suggested_confidence(conclusion):

@@ -36,7 +36,10 @@ def _piecewise(config: Config, steps: int) -> Any:
 
 
 def _one_cycle(config: Config, steps: int) -> Schedule:
-    """Raise the rate from a 25th in 30 % of the run, then lower it to a 10,000th, along cosines (Smith & Topin, arXiv 1708.07120)."""
+    """Raise the rate from 1/25 of its maximum in 30 % of the run, then lower it to 1/10,000, along cosines.
+
+    Source: Smith & Topin, arXiv 1708.07120.
+    """
     top, first, last = config.learning_rate, config.learning_rate / 25, config.learning_rate / 10_000
     peak = 0.3 * steps
 

@@ -94,7 +94,7 @@ def test_the_conclusion_names_shares_and_suggested_thresholds():
         "warning": None,
     }
     assert describe_conclusion(conclusion) == [
-        "False alarms (raccoon): 2.0% of 50 remembered images that were not trained on at confidence 0.25, 0.0% at 0.5.",
+        "False alarms (raccoon) in 50 remembered images that were not trained on: 2.0% at confidence 0.25, 0.0% at 0.5.",
         "Suggested confidence (best F1): raccoon 0.41.",
         "Found in the validation set at confidence 0.25: raccoon 8 of 9; at the suggested confidence: raccoon 7 of 9.",
     ]

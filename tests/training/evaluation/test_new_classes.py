@@ -28,7 +28,7 @@ def test_a_short_run_that_has_hardly_learned_a_class_should_be_longer():
     assert advice == LongerRun("rocket has an AP50 of only 0.06 after 40 steps, so longer training will probably help", 100)
 
 
-def test_neither_a_long_run_nor_a_good_one_gets_this_advice():
+def test_a_long_or_successful_run_gets_no_advice_to_train_longer():
     assert advise_longer_run({"new_ap50": {"rocket": 0.06}}, steps=200, steps_per_epoch=2) is None
     assert advise_longer_run({"new_ap50": {"rocket": 0.5}}, steps=40, steps_per_epoch=2) is None
     assert advise_longer_run({"new_ap50": {}}, steps=40, steps_per_epoch=2) is None

@@ -78,7 +78,7 @@ class YoloConfig:
         labels = _labels_of_yaml(files.folder / path, content)
         classes = Classes(labels, str(path), has_keypoints="kpt_shape" in values)
         if of_yaml := _sets_of_yaml(files.folder / path, values):
-            path_value = values.get("path")  # aliases can make the text of a list or mapping as long as the memory
+            path_value = values.get("path")  # with aliases, the text of a list or mapping could fill the memory
             sets, root = of_yaml, path_value if isinstance(path_value, str) else ""
         return cls(classes, str(path), sets, root)
 

@@ -14,7 +14,7 @@ DATA_KEYS = {
     **dict.fromkeys(("valid", "val", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""Options of .data files -> image set. Others have similar names: eval=coco chooses a metric, difficult_valid adds a list."""
+"""Options of .data files -> image set. Other options have similar names: eval=coco chooses a metric, difficult_valid adds a list."""
 _FIRST_LINES = 5
 """Number of lines that decide whether a text file is a list of images."""
 

@@ -159,6 +159,9 @@ def _entry_candidates(folder: Path, root: str, entry: str) -> Iterator[PurePosix
 
 
 def _lost_set(folder: Path, omitted: tuple[str, ...], candidate: PurePosixPath) -> bool:
-    """Return whether the set was named by the last omitted part, apart from folders such as `images` and the data set's own folder."""
+    """Return whether the last omitted part names a set, and the candidate names none.
+
+    Folders such as `images`, and the data set's own folder, do not count.
+    """
     last = next((part for part in reversed(omitted) if part.lower() not in YOLO_IMAGE_FOLDERS), "")
     return set_of_name(last) is not None and last != folder.resolve().name and set_of_path(candidate.parts) is None

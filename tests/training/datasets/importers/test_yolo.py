@@ -157,7 +157,7 @@ def test_yaml_without_names_is_refused(yolo, text):
 
 
 def test_yaml_path_of_nested_aliases_is_ignored(yolo):
-    """Its text would have 10 to the power of the nesting characters: with nine levels, 500 bytes would use up the memory."""
+    """Each level makes its text ten times as long: with nine levels, a file of 500 bytes would fill the memory."""
     levels = [f"a{level}: &a{level} [{', '.join(['*a' + str(level - 1)] * 10)}]\n" for level in range(1, 6)]
     text = f"names: [dog]\na0: &a0 [x, x]\n{''.join(levels)}path: *a5\ntrain: images\n"
     assert imported(yolo({"images/a.jpg": "0 0.5 0.5 1 1\n"}, text=text)).boxes == 1
