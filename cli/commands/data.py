@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _configure_allocator() -> None:
-    """Return the memory of each decoded image to the system. By default glibc would keep that of the largest image of each thread."""
+    """Return the memory of each decoded image to the system. By default, glibc keeps memory for the largest image in each thread."""
     from service.models.native_memory import configure_allocator
 
     configure_allocator()
@@ -37,7 +37,7 @@ def data_check(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Report labels that are not in this file, one label per line."),
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Report labels that are not in this file (one label per line)."),
     ] = None,
     fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a repaired copy to this new folder.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the plots classes.png and boxes.png to this folder.")] = None,
@@ -178,7 +178,7 @@ def data_import(
             "--set",
             metavar="NAME",
             help="Put images into this image set. YOLO: only images that SOURCE assigns to no set. "
-            "[dim]\\[default: the set in the path of a COCO file, such as instances_val2017.json, or of its images, or train][/dim]",
+            "[dim]\\[default: train, unless the path of the COCO file (instances_val2017.json) or of an image names a set][/dim]",
             show_default=False,
         ),
     ] = None,

@@ -31,8 +31,8 @@ def expand_image_paths(arguments: Iterable[Path], *, lists: bool = False) -> tup
         lists: Read NAME.txt as a list of paths, relative to the current folder.
 
     Returns:
-        The files, and messages. There is a message for each argument that matches no file, each folder that cannot be read, and each
-        folder with images of formats that cannot be decoded.
+        The files, and messages. There is a message for each argument that matches no file, and for each folder that cannot be read.
+        A folder with images of unsupported formats also has a message.
 
     Raises:
         SettingError: A list is not text.

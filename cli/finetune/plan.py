@@ -92,9 +92,10 @@ def check_sizes(config: Config, model: str | None) -> None:
 
 
 def with_enough_steps(config: Config, images: int, given: Collection[str]) -> Config:
-    """Return the configuration with more epochs if few images would give too few steps to learn a class that resembles no known one.
+    """Return the configuration, with more epochs if the run would have fewer than ENOUGH_STEPS steps.
 
-    Validations become rarer by the same factor. Self-checks, and options in `given`, do not change.
+    A class that resembles no known class is not learned in fewer steps. Validations become rarer by the same factor. Options in `given`
+    do not change. A configuration with `overfit` does not change at all.
     """
     epochs = ceil(ENOUGH_STEPS / ceil(images / config.batch_size))
     if config.overfit or "epochs" in given or epochs <= config.epochs:

@@ -100,8 +100,8 @@ def estimate_memory(spec: ModelSpec, quantization: Quantization | None, calls: i
     """Estimate the bytes of a loaded model.
 
     Each call takes twice the largest activations of two consecutive layers. With parallel calls, the weights of a model of up to
-    MAX_SECOND_SESSION_BYTES count twice, because it has a second session. Estimate and measured growth of a process that already has a
-    model, for one call, in MiB: everyday 44 and 50, everyday-int8 29 and 20, YOLOv2 246 and 239.
+    MAX_SECOND_SESSION_BYTES count twice, because it has a second session. For one call, the estimates of everyday, everyday-int8
+    and YOLOv2 are 44, 29 and 246 MiB. A process that already had a model grew by 50, 20 and 239 MiB.
 
     Args:
         spec: Spec of the model.

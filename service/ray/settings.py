@@ -53,7 +53,7 @@ class RaySettings(BaseSettings):
 
 
 def read_ray_settings(settings: Settings, replicas: str | None = None) -> RaySettings:
-    """Read the environment; `replicas` has priority. Raises SettingError, also for unsupported values in `settings`."""
+    """Read the environment; `replicas` has priority. Raises SettingError if they are invalid, or `settings` has an unsupported setting."""
     check_supported(settings)
     try:
         return RaySettings() if replicas is None else RaySettings(replicas=replicas)

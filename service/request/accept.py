@@ -17,7 +17,10 @@ def preferred_media_type(accept: str, offered: Sequence[MediaTypeT]) -> MediaTyp
 
 
 def _weight(media_type: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
-    """Return (weight 0..1, specificity): 2 for the media type itself, 1 for its family, 0 for */*, -1 if it is not accepted."""
+    """Return (weight, specificity). The weight is 0..1.
+
+    The specificity is 2 for the media type itself, 1 for its family, 0 for */*, and -1 if the media type is not accepted.
+    """
     family = media_type.partition("/")[0] + "/*"
     for specificity, name in ((2, media_type), (1, family), (0, "*/*")):
         weights = [weight for range_, weight in ranges if range_ == name]

@@ -233,7 +233,7 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
 
 
 def _limit_unacknowledged_time(transport: asyncio.Transport, seconds: float) -> None:
-    """Have the kernel drop the connection if sent data is not acknowledged in time, also after the process has closed it (Linux)."""
+    """Have the kernel drop the connection if sent data is not acknowledged in time, even after the process has closed it (Linux)."""
     connection, option = transport.get_extra_info("socket"), getattr(socket, "TCP_USER_TIMEOUT", None)
     if option is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.IPPROTO_TCP, option, int(1000 * seconds))

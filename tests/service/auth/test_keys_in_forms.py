@@ -68,7 +68,7 @@ def test_keys_in_forms_can_be_disabled(send_request, make_protected_app, make_im
 
 
 def test_stalled_uploads_without_a_key_do_not_use_the_memory_of_requests_with_a_key(protected, make_image_bytes):
-    """Repeat shared/attacks/deepstack_hold.py. A key may be in the form, so the service reads the body before it checks the key."""
+    """A key may be in the form, so the service reads the body before it checks the key."""
     length, part = 19 * 2**20, bytes(2**20)
     head = b"POST /v1/vision/detection HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
     before = protected.memory()

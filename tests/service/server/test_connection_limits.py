@@ -194,7 +194,7 @@ def test_limit_of_open_files_is_raised_for_the_connections():
 
 @pytest.mark.parametrize("count", [1, 40])
 def test_connections_that_never_read_their_responses_are_all_closed(serve_protocol, count):
-    """Repeat shared/attacks/never_read_many.py. The responses fill the buffers of the kernel, and the rest waits in the process."""
+    """The responses fill the buffers of the kernel, and the rest waits in the process."""
     requests = []
     with serve_protocol(respond_with(bytes(1_000_000), requests), body_seconds=0.3) as (port, server):
         clients = [socket.socket() for _ in range(count)]

@@ -165,7 +165,7 @@ def test_names_are_safe_and_unique_and_an_image_can_be_excluded(page, tmp_path):
 
 
 def test_annotations_equal_those_of_the_python_writer(page):
-    """Both writers produce the same bytes, also for labels with markup characters."""
+    """Both writers produce the same bytes, even for labels with markup characters."""
     labels = ["cat", "<b>&amp;\"'", "a > b", "é猫😀"]
     boxes = [[0, 0, 10, 20], [3, 4, 50, 60], [1, 2, 3, 4], [7, 8, 99, 100]]
     edges = ("xmin", "ymin", "xmax", "ymax")

@@ -30,7 +30,7 @@ export function suffixOf(name, bytes) {
   return found ? found[0] : ".jpg";
 }
 
-/** Return a safe stem for each name. Equal ones, also in another case, get a number: cat, cat-2, cat-3. */
+/** Return a safe stem for each name. Stems that are equal except for case get a number: cat, cat-2, cat-3. */
 export function uniqueStems(names) {
   const used = new Set();
   return names.map((name) => {
