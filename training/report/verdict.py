@@ -82,7 +82,10 @@ def _false_alarms(record: RunRecord) -> list[tuple[str, str]]:
     """Return the false alarms that the run measured at its end, if any."""
     measured = record.folder.conclusion().get("false_alarms", {})
     return [
-        (f"{shares['0.25']:.1%}", f"false alarms in {shares['images']:,} {SOURCES[source]} ({shares['0.5']:.1%} at confidence 0.5)")
+        (
+            f"{shares['0.25']:.1%}",
+            f"false alarms at confidence 0.25 in {shares['images']:,} {SOURCES[source]} ({shares['0.5']:.1%} at 0.5)",
+        )
         for source, shares in measured.items()
     ]
 

@@ -166,7 +166,7 @@ def test_report_shows_false_alarms_if_the_run_measured_them(run):
     assert "false alarms" not in report_of(folder).text
     measured = {"memory": {"images": 64, "0.25": 0.125, "0.5": 0.0625}}
     (folder.path / "conclusion.json").write_text(json.dumps({"false_alarms": measured}))
-    expected = "12.5% false alarms in 64 remembered images that were not trained on (6.2% at confidence 0.5)"
+    expected = "12.5% false alarms at confidence 0.25 in 64 remembered images that were not trained on (6.2% at 0.5)"
     assert expected in report_of(folder).text
 
 
