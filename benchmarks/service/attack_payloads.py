@@ -105,10 +105,10 @@ def jpeg_with_scans() -> bytes:
     return b"".join((*parts, b"\xff\xc0", frame, 6000 * scan, b"\xff\xd9"))
 
 
-def flat_image(form: str, side: int = 8000, *, end: int | None = None, **options: object) -> bytes:
+def flat_image(image_format: str, side: int = 8000, *, end: int | None = None, **options: object) -> bytes:
     """Return a flat image, optionally without its last bytes."""
     file = io.BytesIO()
-    Image.new("RGB", (side, side), (90, 120, 150)).save(file, form, **options)
+    Image.new("RGB", (side, side), (90, 120, 150)).save(file, image_format, **options)
     return file.getvalue()[:end]
 
 

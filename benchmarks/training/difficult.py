@@ -1,4 +1,4 @@
-"""Compare the values of `--difficult` (ignore, train, background), which tells training how to use objects that are hard to recognise.
+"""Compare the values of `--difficult` (ignore, train, background), which sets how training uses objects that are hard to recognise.
 
 python -m benchmarks.training.difficult DATA --model FILE [--images 1000] [--seeds 3]
 

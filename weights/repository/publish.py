@@ -1,6 +1,7 @@
-"""Changes to a model folder (see `layout`). At any moment, the highest version is the one before a change or the one after it.
+"""Changes to a model folder (see `layout`).
 
-A single rename changes it. A lock serialises changes by several processes.
+A single rename changes the highest version, so readers find either the old one or the new one. A lock serialises changes by several
+processes.
 """
 
 import secrets

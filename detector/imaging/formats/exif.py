@@ -30,6 +30,6 @@ def read_directory(data: bytes) -> tuple[ByteOrder, int, list[DirectoryEntry]]:
 
 
 def entry_number(entry: DirectoryEntry, order: ByteOrder) -> int:
-    """Return the first value of an entry that contains its values."""
+    """Return the first value of an entry. The entry must contain its values instead of their offset."""
     _, kind, _, value = entry
     return int.from_bytes(value[: TYPE_SIZES.get(kind, 4)], order)

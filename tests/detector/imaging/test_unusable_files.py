@@ -1,4 +1,4 @@
-"""Files that are no image, encodings that are not supported, and damage: each error says which."""
+"""Files that are not images, unsupported encodings, and damage: each error names the problem."""
 
 import struct
 

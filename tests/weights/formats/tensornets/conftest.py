@@ -13,5 +13,5 @@ def arrays(random_arrays):
 
 @pytest.fixture(scope="module")
 def model(arrays):
-    """The full YOLOv2 on Darknet19 for VOC. Few of its boxes overlap two others that do not overlap each other."""
+    """The full YOLOv2 on Darknet19 for VOC. Its boxes are small and hardly overlap, so the order of suppression does not matter."""
     return Model("random", VOC, with_confident_outputs(arrays, -1.4))
