@@ -31,6 +31,9 @@ COMMANDS = {
 GROUPS = {"keys": DETECT, "data": TRAIN, "weights": MODELS, "models": MODELS}
 """Commands with subcommands. Each value is the command's panel in `boxwright --help`."""
 
+OTHER_NAMES = {"train": "finetune", "predict": "detect", "infer": "detect", "val": "evaluate", "test": "evaluate", "convert": "export"}
+"""Names that other detectors use for our commands."""
+
 
 class LazyCommands(Mapping[str, Any]):
     """The commands by name, each imported at its first use: `boxwright serve` does not import the options of training."""
@@ -69,6 +72,12 @@ class LazyGroup(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = LazyCommands()  # type: ignore[assignment]  # no command is added later
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command. For the name of a command in another tool, suggest ours."""
+        if args[0] in OTHER_NAMES:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {OTHER_NAMES[args[0]]!r}?")
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.training.datasets import generate_dataset
+
+if TYPE_CHECKING:
+    from detector.network.spec import Model
 
 BATCH, BLOCK, SIDE = 8, 4, 288
 CLASSES = 20
@@ -37,10 +40,9 @@ def boxwright_cached_head() -> Step:
     from training.features.cache import FeatureCache
     from training.modeling.transfer import frozen_layers, transfer
     from training.run.trainer import Trainer
-    from weights.hub.resolve import resolve_model
 
     folder = Path(tempfile.mkdtemp())
-    samples, model = read_set(generate_dataset(folder / "data", 4 * BATCH), "train"), resolve_model(None)
+    samples, model = read_set(generate_dataset(folder / "data", 4 * BATCH), "train"), _model()
     options: dict[str, Any] = {"batch_size": BATCH, "sizes": str(SIDE), "cache_features": 1, "epochs": 10_000, "unfreeze_at": 10_000.0}
     config = Config(**options, mosaic_until=1.0)
     start = transfer(model, ["rectangle"], model.spec.anchors, config)
@@ -97,9 +99,8 @@ def _trainer(**options: Any) -> tuple[Any, Any, Any]:
     from training.data.targets import dense_targets
     from training.modeling.transfer import frozen_layers, transfer
     from training.run.trainer import Trainer
-    from weights.hub.resolve import resolve_model
 
-    model = resolve_model(None)
+    model = _model()
     values: dict[str, Any] = {"batch_size": BATCH, "sizes": str(SIDE), "freeze": "none", "batch_norm": "train"}
     config = Config(**values | options)
     start = transfer(model, [f"label {number}" for number in range(CLASSES)], model.spec.anchors, config)
@@ -115,9 +116,8 @@ def keras_fit(*, freeze: bool) -> Step:
 
     from detector.network.keras_model import build_keras
     from training.modeling.transfer import backbone_layers
-    from weights.hub.resolve import resolve_model
 
-    model = resolve_model(None)
+    model = _model()
     network = build_keras(model)
     names = set(backbone_layers(model.spec.network)) if freeze else set()
     for layer in network.layers:
@@ -126,6 +126,13 @@ def keras_fit(*, freeze: bool) -> Step:
     images = _images(BLOCK * BATCH)
     targets = np.zeros((len(images), *network.output_shape[1:]), np.float32)
     return lambda: _fit(network, images, targets)
+
+
+def _model() -> "Model":
+    """Return `everyday` for images of SIDE pixels."""
+    from weights.hub.resolve import resolve_model
+
+    return resolve_model(None).at_input_size(SIDE)
 
 
 def _fit(network: Any, images: Any, targets: Any) -> Any:

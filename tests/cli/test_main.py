@@ -37,6 +37,13 @@ def test_help_imports_no_slow_package(arguments):
     assert not SLOW_PACKAGES & set(result.stderr.split())
 
 
+@pytest.mark.parametrize(("name", "ours"), [("train", "finetune"), ("predict", "detect"), ("val", "evaluate"), ("finetun", "finetune")])
+def test_wrong_command_names_the_right_one(boxwright, name, ours):
+    result = boxwright(name)
+    assert result.code == 2
+    assert f"Did you mean '{ours}'?" in " ".join(result.err.split())
+
+
 def test_version_is_printed(boxwright):
     result = boxwright("--version")
     assert (result.code, result.out) == (0, f"boxwright {installed_version()}\n")

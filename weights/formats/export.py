@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.boxes.placement import Pixels
-from detector.engines.onnxruntime import OnnxEngine
+from detector.engines.cores import usable_cores
+from detector.engines.onnxruntime import OnnxEngine, session_options
 from detector.errors import MissingExtra
 from detector.network.spec import Model
 from weights.errors import ExportError
@@ -124,7 +125,7 @@ def _write_onnx(model: Model, path: Path) -> None:
 def _run_onnx(path: Path, images: Batch) -> Batch:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), session_options(usable_cores()), providers=["CPUExecutionProvider"])
     logits: Batch = session.run(None, {session.get_inputs()[0].name: images})[0]
     return logits
 
