@@ -1,4 +1,5 @@
-"""The `boxwright` and curl commands of the README run offline. Those that need a download name the command that pulls the model."""
+"""The `boxwright` and curl commands of the README run offline. Commands that need a download fail, and the error names the command
+that pulls the model."""
 
 import json
 import os
@@ -101,7 +102,7 @@ def test_the_readme_shows_the_commands_for_own_data_in_order():
     assert names[start : start + 6] == ["data check", "data split", "data preview", "finetune", "detect", "serve"]
 
 
-def test_raccoon_data_are_laid_out_so_that_they_can_be_checked(folder):
+def test_the_commands_for_the_raccoon_data_make_a_valid_data_set(folder):
     published = folder / "raccoon"
     for name, source in (("images", "*.jpg"), ("annotations", "*.xml")):
         (published / "raccoon_dataset" / name).mkdir(parents=True)

@@ -29,7 +29,8 @@ class Quantization:
     def __post_init__(self) -> None:
         for name, (low, high) in self.ranges.items():
             if not -_MAX_RANGE < low <= high < _MAX_RANGE:
-                raise ModelError(f"the range of {name!r} must go from a lower to a higher number, got {low} to {high}.")
+                limit = f"{_MAX_RANGE:g}"
+                raise ModelError(f"the range of {name!r} must be two ascending numbers from -{limit} to {limit}, got {low} to {high}.")
 
     def range_of(self, tensor: str) -> Range:
         """Return the range of a tensor. Raises ModelError if calibration did not record one."""

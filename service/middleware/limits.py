@@ -39,7 +39,7 @@ class AdmissionLimits:
     queue: AdmissionQueue
     metrics: ServiceMetrics
     body_bytes: int = 0  # of bodies and annotated images in memory, without `unauthenticated_bytes`
-    unauthenticated_bytes: int = 0  # of bodies in memory with the API key in the form, or without a key
+    unauthenticated_bytes: int = 0  # of bodies in memory whose request has no known API key yet
 
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""
@@ -68,7 +68,7 @@ class AdmissionLimits:
         self._check_budget(self.body_bytes, self.settings.max_waiting_bytes)
 
     def add_unauthenticated_bytes(self, count: int) -> None:
-        """Like `add_bytes`, for a body without an API key."""
+        """Like `add_bytes`, for a request that has no known API key yet."""
         self.unauthenticated_bytes += count
         self._check_budget(self.unauthenticated_bytes, self.settings.max_unauthenticated_bytes)
 

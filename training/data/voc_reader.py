@@ -273,5 +273,5 @@ def _text(element: Element, path: str, xml: Path) -> str:
         raise DatasetError(f"{xml}: an <object> has {count} <{tag}>, and only the first would be used. Write one <object> for each.")
     text = one_line(element.findtext(path) or "")
     if not text:
-        raise DatasetError(f"{xml}: an <object> has no <{path.replace('/', '><')}>.")
+        raise DatasetError(f"{xml}: an <object> has no <{path.replace('/', '><')}>, or an empty one.")
     return text

@@ -33,7 +33,7 @@ class Evaluation:
     truths: Sequence[ImageTruth]  # of each image
     seconds: float  # of detection, including reading the files
     other_boxes: int  # boxes with labels that the model does not know; ignored
-    unusable: Counter[str] = field(default_factory=Counter)  # boxes by problem (see `training.data.unusable_boxes`); all count as missed
+    unusable: Counter[str] = field(default_factory=Counter)  # boxes by problem (`training.data.unusable_boxes`); missed unless difficult
 
     @cached_property
     def classes(self) -> dict[str, ClassResult]:

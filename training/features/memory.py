@@ -1,8 +1,8 @@
 """A model's memory: compact features of training images, with their boxes. No image is stored.
 
 Fine-tuning trains on these features together with the user's images. So the model keeps its classes and does not confuse them with the new
-ones. The features are the outputs of the layers where the trainable part begins (see `split_point`). They are valid as long as the
-layers before them do not change.
+ones. The features are the inputs of the trainable part (see `split_point`). They are valid as long as the frozen layers do not
+change.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ HELD_OUT_EVERY = 6
 class RememberedImage:
     """Features and ground truth of one image."""
 
-    size: int  # network pixels, of the input that gave the features
+    size: int  # side of the network's input, in pixels
     compressed: bytes  # codes of all layers, see `training.features.basis`
     boxes: Boxes  # (N, 4) xyxy, network pixels
     labels: tuple[str, ...]  # (N,)
@@ -56,7 +56,7 @@ class Memory:
     """Remembered images, and the bases of their codes."""
 
     layers: tuple[str, ...]  # feature layers, in network order
-    bases: Mapping[str, Basis]  # of the stored layers, by the feature layer that each replaces
+    bases: Mapping[str, Basis]  # by feature layer: the basis of the layer that is stored instead of it
     images: tuple[RememberedImage, ...]
 
     @property
@@ -151,7 +151,7 @@ def is_held_out(index: int, count: int) -> bool:
 
 
 def select_balanced(labels: Sequence[Iterable[str]], count: int, seed: int) -> list[int]:
-    """Choose images so that as many of them as possible show rare labels.
+    """Choose images so that all labels occur about equally often.
 
     Each round adds an image with the label that has the fewest chosen images. Images without boxes count as a separate label.
 

@@ -5,7 +5,7 @@ python -m weights.engines.race_worker
 It answers each line on stdin with one line of JSON on stdout.
 
     {"model": ..., ...}   the fields of `race.Job`: load the model, compute once -> input_size, start_seconds, memory_mib
-    latency               compute two images in sequence -> seconds of the second, because the first warms up the caches
+    latency               compute two images in sequence -> seconds of the second call, because the first one warms up the caches
     throughput SECONDS    compute images in parallel calls -> images per second
 """
 

@@ -11,7 +11,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 
 
 def parse_png(data: bytes) -> ImageFile:
-    """Drop texts, colour profiles and the frames of an animation."""
+    """Read the headers of a PNG, and drop texts, colour profiles and the frames of an animation."""
     parts: list[bytes | memoryview] = [data[:8]]
     if data[12:16] != b"IHDR" and len(data) >= 16:
         raise DamagedImage("the PNG is corrupt: its first chunk is not its header (IHDR). Save it again.")

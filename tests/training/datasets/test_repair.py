@@ -26,7 +26,7 @@ def faulty(make_dataset, annotated, save_image):
             "boxes": [("dog", -5, 3, 70, 30), ("dog", 5, 5, 5, 5), ("dog", 80, 1, 90, 9), ("dog", 20, 30, 10, 12), DOG, DOG],
             "case": [("Dog", 1, 1, 9, 9)],
             "no-photo": [DOG],
-            "no-xml": [DOG],
+            "malformed-xml": [DOG],
             "resized": [],
             "rotated": [],
             "both": [DOG],
@@ -35,12 +35,12 @@ def faulty(make_dataset, annotated, save_image):
         },
         {
             "train": ["valid", "boxes", "case", "no-photo", "both", "valid", "resized", "copy"],
-            "val": ["no-xml", "rotated", "both", "sub/deep"],
+            "val": ["malformed-xml", "rotated", "both", "sub/deep"],
         },
     )
     images, annotations = folder / "JPEGImages", folder / "Annotations"
     (images / "no-photo.jpg").unlink()
-    (annotations / "no-xml.xml").write_text("<annotation>")
+    (annotations / "malformed-xml.xml").write_text("<annotation>")
     (annotations / "resized.xml").write_text(annotated([("dog", 11, 21, 60, 80)], size=(120, 80)))
     tags = Image.Exif()
     tags[0x0112] = 6
@@ -61,7 +61,7 @@ def test_the_copy_has_no_errors_and_the_original_is_unchanged(faulty, tmp_path):
     assert files(faulty) == before
 
 
-def test_lists_keep_their_order_without_invalid_and_shared_names(faulty, tmp_path):
+def test_lists_keep_their_order_without_invalid_names_and_names_in_both_sets(faulty, tmp_path):
     repair_dataset(check_dataset(faulty), tmp_path / "fixed")
     assert [sample.name for sample in read_set(tmp_path / "fixed", "train")] == ["valid", "boxes", "case", "resized"]
     assert [sample.name for sample in read_set(tmp_path / "fixed", "val")] == ["rotated", "both", "sub/deep"]

@@ -155,4 +155,4 @@ def test_alpha_dropout_drops_complete_channels_and_keeps_mean_and_variance(recta
 def test_the_graph_optimizer_of_tensorflow_processes_the_complete_step(rectangles, small_model, capfd):
     trainer, batches = make_trainer(rectangles, small_model, batch_norm="frozen")
     train(trainer, batches, 1)
-    assert "meta_optimizer" not in capfd.readouterr().err  # after an error of the optimizer, no operation is fused
+    assert "meta_optimizer" not in capfd.readouterr().err  # TensorFlow logs this name if the optimizer fails; then it fuses nothing

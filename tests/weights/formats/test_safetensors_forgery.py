@@ -101,7 +101,7 @@ FORGERIES = [
     ({"dtype": "float16"}, "dtype must be one of int8, got 'float16'"),
     ({"quantization": "[]"}, "quantization must be an object"),
     ({"quantization": '{"layers": ["missing"], "ranges": {}}'}, "the quantized layer 'missing' is not a convolution of the network"),
-    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must go from a lower to a higher number"),
+    ({"quantization": '{"layers": [], "ranges": {"a": [1, 0]}}'}, "the range of 'a' must be two ascending numbers"),
     ({"quantization": '{"layers": [], "ranges": {"a": [1]}}'}, r"quantization\.ranges\.a must be a list of 2"),
     ({"quantization": '{"layers": [], "ranges": {}}'}, "array '.*' is .*, but the network needs"),
 ]

@@ -105,7 +105,7 @@ def _check_labels_used(files: YoloFolder, imported: list[ImportedImage]) -> None
     if unused and not any(image.labels for image in imported):
         raise DatasetError(
             f"{files.folder}: {count_of(len(unused), 'label file')} found, such as {unused[0]}, but none belongs to an image. "
-            "A label file has the name of its image (images/a.jpg: labels/a.txt), in the folder of the image or in the same place "
+            "A label file has the name of its image (labels/a.txt for images/a.jpg), in the folder of the image or in the same place "
             "under `labels`."
         )
     if files.other_label_files and not files.label_files:

@@ -1,8 +1,8 @@
 """Find the images and label files of a YOLO data set.
 
 Layouts: images/train/a.jpg with labels/train/a.txt, train/images/a.jpg with train/labels/a.txt (Roboflow), JPEGImages with labels
-(Darknet's voc_label.py), and a.jpg next to a.txt (Darknet, CVAT, LabelImg). Folder names may have any case. If no name fits exactly,
-the case may differ, or the label file may be named a.jpg.txt, or have URL escapes (my%20cat.txt).
+(Darknet's voc_label.py), and a.jpg next to a.txt (Darknet, CVAT, LabelImg). Folder names may have any case. If no label
+file has exactly the name of the image, it may differ in case, be named a.jpg.txt, or have URL escapes (my%20cat.txt).
 """
 
 import os
@@ -43,7 +43,7 @@ class YoloFolder:
         for root, folders, names in os.walk(folder, onerror=raise_error):
             relative = PurePosixPath(Path(root).relative_to(folder).as_posix())
             linked += [str(relative / name) for name in folders if (Path(root) / name).is_symlink()]
-            if relative.parts and _is_voc_dataset(folders):
+            if relative.parts and _is_voc_without_labels(folders):
                 folders.clear()
             in_data = any(part.lower() in YOLO_IMAGE_FOLDERS.union(LABEL_FOLDERS) for part in relative.parts)
             folders[:] = [name for name in folders if not name.startswith(".") and not _is_foreign(name, in_data=in_data)]
@@ -120,8 +120,8 @@ class YoloFolder:
         return chosen, len(self.all_images) - len(chosen)
 
 
-def _is_voc_dataset(folders: Iterable[str]) -> bool:
-    """Recognise an earlier import. A VOC data set with label files, as Darknet's voc_label.py writes them, is YOLO data, too."""
+def _is_voc_without_labels(folders: Iterable[str]) -> bool:
+    """Return whether this is a VOC data set, such as an earlier import. With label files, as voc_label.py writes, it is YOLO data."""
     names = set(folders)
     return {"Annotations", "ImageSets", "JPEGImages"} <= names and "labels" not in names
 

@@ -113,7 +113,7 @@ LAYOUTS = [
     Layout(
         "label files with other names than the images",
         images("images/a.jpg") | {"labels/a-1.txt": BOX, "data.yaml": NAMES},
-        error="A label file has the name of its image (images/a.jpg: labels/a.txt)",
+        error="A label file has the name of its image (labels/a.txt for images/a.jpg)",
     ),
     Layout(
         "a label file of exactly the image's name comes before a similar one",
