@@ -13,8 +13,10 @@ PIP = .venv/bin/python -m pip install --no-compile --quiet --disable-pip-version
 
 .PHONY: serve test test-slow test-all test-wheel bench lint format clean
 
+# Ctrl-C is the usual end of the service. The trap makes the shell wait for it, and its exit code 130 is no error of make.
 serve: .venv/core ## Serve MODEL, and the models in the folder MODELS, on HOST:PORT
-	.venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT)
+	@trap : INT; .venv/bin/boxwright serve $(if $(MODEL),--model "$(MODEL)") $(if $(MODELS),--models "$(MODELS)") --host $(HOST) --port $(PORT) \
+		|| { code=$$?; [ $$code = 130 ] || exit $$code; }
 
 test: .venv/everything ## Run the tests, without the slow ones, in two processes
 	.venv/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"

@@ -81,5 +81,5 @@ def check_address(host: str, port: int) -> None:
             listener.listen()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise AddressInUse(f"{address} is in use by another program. Choose another port with --port.") from error
+                raise AddressInUse(f"{address} is in use by another program. Choose another port with --port (make: PORT=).") from error
             raise AddressInUse(f"the service cannot listen on {address}: {error.strerror}. Check --host and --port.") from error

@@ -58,7 +58,8 @@ def test_a_port_in_use_is_reported_before_the_model_is_loaded(listening_port, tm
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(listening_port), "--model", str(damaged)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr == (f"boxwright: 127.0.0.1:{listening_port} is in use by another program. Choose another port with --port.\n")
+    advice = "Choose another port with --port (make: PORT=)."
+    assert result.stderr == f"boxwright: 127.0.0.1:{listening_port} is in use by another program. {advice}\n"
 
 
 def test_an_address_of_another_machine_is_reported_in_one_sentence(boxwright):
@@ -101,6 +102,39 @@ def test_ctrl_c_ends_the_service_with_exit_code_130(model_file):
                 service.send_signal(signal.SIGINT)
         assert service.wait(timeout=30) == 130
     assert "Traceback" not in "".join(log)
+
+
+@pytest.fixture
+def make_serve(model_file, tmp_path):
+    """(port) -> the command `make serve` in a folder with this Makefile and an environment that runs this clone."""
+    script = tmp_path / ".venv" / "bin" / "boxwright"
+    script.parent.mkdir(parents=True)
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m cli.main "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    (tmp_path / ".venv" / "core").touch()
+    made = ("--assume-old", ".venv/core")  # otherwise make would install Boxwright if pyproject.toml is newer
+    return lambda port: ["make", "--file", ROOT / "Makefile", *made, "serve", f"MODEL={model_file}", f"PORT={port}"]
+
+
+def test_make_serve_ends_without_an_error_after_ctrl_c(make_serve, tmp_path):
+    restore = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "preexec_fn": restore, "start_new_session": True}
+    with subprocess.Popen(make_serve(0), **options) as make:
+        log = []
+        for line in make.stderr:
+            log.append(line)
+            if "running on http://" in line:
+                os.killpg(make.pid, signal.SIGINT)  # a terminal sends the signal to make, the shell and the service
+        assert make.wait(timeout=30) == -signal.SIGINT
+    assert "make: ***" not in "".join(log)
+    assert "Finished server process" in log[-1]
+
+
+def test_make_serve_reports_errors(make_serve, listening_port, tmp_path):
+    result = subprocess.run(make_serve(listening_port), cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "(make: PORT=)" in result.stderr
+    assert "Error 2" in result.stderr
 
 
 def test_a_terminal_gets_text_logs_and_a_pipe_json(model_file, start_service):
