@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.errors import AddressInUse
+from cli.output.terminal import print_error
 from detector.errors import SettingError, UnknownLabel
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import did_you_mean, join_names
@@ -61,6 +62,14 @@ def check_common_labels(samples: "Sequence[Sample]", labels: Sequence[str], mode
             f"the model and the data set have no label in common. {model} knows {join_names(labels)}. "
             f"The data set has {join_names(annotated)}. With --model, give a model that was trained on these labels."
         )
+
+
+def warn_of_unread_annotations(dataset: Path) -> None:
+    """Print a warning if the data set has annotations that no command reads, because they are outside of its annotation folder."""
+    from training.data.unread_annotations import describe_unread, unread_annotations
+
+    if unread := unread_annotations(dataset):
+        print_error(f"{dataset}: {describe_unread(dataset, unread)}", warning=True)
 
 
 def check_output_folder(option: str, folder: Path | None) -> None:

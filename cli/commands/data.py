@@ -103,8 +103,14 @@ def _suggest_after_check(dataset: Path, check: "DatasetCheck", *, fixed: Path | 
         print_next_step("boxwright", "data", "check", dataset, "--fix", f"{dataset}-fixed")
     else:
         checked = fixed or dataset
-        sets = image_sets(checked)
-        if "train" not in sets:
+        sets, found = image_sets(checked), {each.kind for each in check.findings}
+        if "unread" in found and not fixed:
+            print_next_step(
+                "boxwright", "data", "merge", dataset, "OTHER", "--out", "NEW", when="after you moved the unread files to OTHER"
+            )
+        elif "unlisted" in found and not fixed and set(sets) <= {"train", "val"}:
+            print_next_step("boxwright", "data", "split", dataset, "--force", when="to use the annotations in no list")
+        elif "train" not in sets:
             print_next_step("boxwright", "data", "split", checked)
         elif "val" not in sets and len(image_names(checked, "train")) > 1:
             print_next_step("boxwright", "data", "split", checked, "--set", "train", "--force")
@@ -128,13 +134,15 @@ def data_split(
 ) -> None:
     """Divide the images into train and val, with the same share of every class.
 
-    Writes ImageSets/Main/train.txt and val.txt. Copies of one image stay together.
+    Writes ImageSets/Main/train.txt and val.txt. Identical image files stay together.
     """
+    from cli.checks import warn_of_unread_annotations
     from cli.output.data_report import print_split
     from cli.output.terminal import print_next_step
     from training.data.voc_reader import read_set
     from training.datasets.split import split_dataset, write_split
 
+    warn_of_unread_annotations(dataset)
     result = split_dataset(read_set(dataset, image_set), val=val, seed=seed)
     paths = write_split(dataset, result, force=force)
     if as_json:
@@ -223,11 +231,14 @@ def data_merge(
 
     Writes ImageSets/labelled.json, which lists the labels that are exhaustively annotated in each image.
     """
+    from cli.checks import warn_of_unread_annotations
     from cli.output.terminal import print_next_step
     from training.datasets.merge import merge_datasets
 
     if len(sources) < 2:
         raise typer.BadParameter("give two or more data sets.", param_hint="DATASET")
+    for source in sources:
+        warn_of_unread_annotations(source)
     merged = merge_datasets(sources, out)
     lists = ", ".join(f"{count} in {name}" for name, count in merged.by_set.items())
     labels = ", ".join(merged.labels) or "none"

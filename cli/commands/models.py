@@ -59,7 +59,7 @@ def models_add(
     source = path if path.suffix == MODEL_SUFFIX else EMBEDDED[model] if model in EMBEDDED else load_named_model(model)
     version = add_version(folder, name or path.stem, source, keep=keep)
     typer.echo(f"{version.name}: version {version.number} is now the newest ({version.path.stat().st_size:,} bytes).")
-    print_next_step("boxwright", "serve", "--models", folder, unless="a service watches the folder already")
+    print_next_step("boxwright", "serve", "--models", folder, when="unless a service watches the folder already")
 
 
 @models_app.command("promote")

@@ -31,15 +31,14 @@ def print_note(text: str) -> None:
     typer.echo(escape_control_characters(text), err=True)
 
 
-def print_next_step(*words: str | Path, unless: str = "") -> None:
+def print_next_step(*words: str | Path, when: str = "") -> None:
     """Suggest the next command on stderr, quoted for a shell.
 
     Args:
         words: The command and its arguments.
-        unless: A condition under which the command is not needed.
+        when: A condition or a purpose, such as "unless the images are divided".
     """
-    condition = f", unless {unless}" if unless else ""
-    typer.secho(f"Next{condition}: {shlex.join(map(str, words))}", dim=True, err=True)
+    typer.secho(f"Next{f', {when}' if when else ''}: {shlex.join(map(str, words))}", dim=True, err=True)
 
 
 class _ConsoleHandler(logging.Handler):

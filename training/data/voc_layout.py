@@ -183,37 +183,41 @@ def find_images(folder: Path, *, subfolders: bool = False) -> list[Path]:
     place = next((place for place in IMAGE_FOLDERS if (folder / place).is_dir()), ".")
     if place in _AMBIGUOUS_FOLDERS and not any(_annotations_in(folder, each) for each in ANNOTATION_FOLDERS if each != "."):
         place = "."
-    paths = _visible_files(folder / place, nested=subfolders or place != ".")
+    paths = visible_files(folder / place, nested=subfolders or place != ".")
     images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.endswith(ANNOTATED_COPY))
     return sorted(path for path in images if path.is_file())
 
 
 def unsupported_images(folder: Path) -> list[Path]:
     """Return the images in and below a folder that cannot be decoded because of their format, sorted."""
-    return sorted(path for path in _visible_files(folder, nested=True) if path.suffix.lower() in UNSUPPORTED_SUFFIXES)
+    return sorted(path for path in visible_files(folder, nested=True) if path.suffix.lower() in UNSUPPORTED_SUFFIXES)
 
 
 def all_annotations(folder: Path) -> list[str]:
     """Return the names of all annotations, sorted and unchecked. Hidden files and folders of other programs are omitted."""
+    root, paths = annotation_files(folder)
+    return sorted(path.relative_to(root).as_posix()[: -len(ANNOTATION_SUFFIX)] for path in paths)
+
+
+def annotation_files(folder: Path) -> tuple[Path, list[Path]]:
+    """Return the files of all annotations, and the folder to which their names are relative."""
     for place in ANNOTATION_FOLDERS:
-        if names := _annotations_in(folder, place):
-            return names
+        if paths := _annotations_in(folder, place):
+            return folder / place, paths
     set_folders = [path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink() and set_of_name(path.name)]
-    return _annotation_names(folder, (path for each in set_folders for path in _visible_files(each, nested=False)))
+    return folder, [path for each in set_folders for path in _annotations_in(each, ".")]
 
 
-def _annotations_in(folder: Path, place: str) -> list[str]:
-    return _annotation_names(folder / place, _visible_files(folder / place, nested=place != "."))
+def _annotations_in(folder: Path, place: str) -> list[Path]:
+    return [path for path in visible_files(folder / place, nested=place != ".") if path.suffix.lower() == ANNOTATION_SUFFIX]
 
 
-def _annotation_names(root: Path, paths: Iterable[Path]) -> list[str]:
-    annotations = (path for path in paths if path.suffix.lower() == ANNOTATION_SUFFIX)
-    return sorted(path.relative_to(root).as_posix()[: -len(ANNOTATION_SUFFIX)] for path in annotations)
+def visible_files(root: Path, *, nested: bool, strict: bool = True) -> Iterator[Path]:
+    """Yield the files of `root`, and of its subfolders if `nested`, without hidden ones and folders of other programs.
 
-
-def _visible_files(root: Path, *, nested: bool) -> Iterator[Path]:
-    """Yield the files of `root`, and of its subfolders if `nested`, without hidden ones and folders of other programs."""
-    for folder, subfolders, names in os.walk(root, onerror=raise_error) if root.is_dir() else ():
+    Raises OSError for a folder that cannot be read. If `strict` is False, it is omitted.
+    """
+    for folder, subfolders, names in os.walk(root, onerror=raise_error if strict else None) if root.is_dir() else ():
         subfolders[:] = [name for name in subfolders if nested and not name.startswith(".") and name.lower() not in FOREIGN_FOLDERS]
         yield from (Path(folder) / name for name in names if not name.startswith("."))
 

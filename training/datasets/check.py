@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from detector.messages import count_of
+from training.data.unread_annotations import describe_unread, unread_annotations
 from training.data.voc_layout import all_annotations, find_images, linked_folders
 from training.data.voc_lists import image_names, image_sets
 from training.datasets.findings import Finding, label_key, total
@@ -153,8 +154,16 @@ def _unused_file_findings(folder: Path, inspections: Mapping[str, Inspection]) -
     unlisted = [name for name in all_annotations(folder) if name not in inspections]
     for name in unlisted:
         yield Finding("unlisted", _printable(name), "is in no list.")
+    unread = unread_annotations(folder)
+    if unread:
+        yield Finding(
+            "unread", _printable(unread[0].relative_to(folder).as_posix()), _printable(describe_unread(folder, unread)), len(unread)
+        )
     used = {each.sample.image_path for each in inspections.values() if each.sample}
-    claimed = {PurePosixPath(name).name for name in (*unlisted, *(each.name for each in inspections.values() if not each.sample))}
+    claimed = {
+        PurePosixPath(name).name
+        for name in (*unlisted, *(path.stem for path in unread), *(each.name for each in inspections.values() if not each.sample))
+    }
     for image in find_images(folder):
         if image not in used and image.stem not in claimed:
             where = _printable(image.relative_to(folder).as_posix())

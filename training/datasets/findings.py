@@ -21,7 +21,7 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "spelling": ("error", "label spelled in several ways"),
     "unknown-label": ("error", "unknown label"),
     "shared-name": ("error", "name in two sets that must be disjoint"),
-    "shared-photo": ("error", "same image in two sets that must be disjoint"),
+    "shared-photo": ("error", "identical image files in two sets that must be disjoint"),
     "outside": ("warning", "box extends beyond the image: clipped"),
     "from-zero": ("warning", "box starts at 0, but VOC counts from 1: clipped"),
     "rotated": ("warning", "rotated box: the upright rectangle around it is used"),
@@ -31,10 +31,11 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "similar-label": ("warning", "labels that differ by one letter"),
     "labelled-label": ("warning", "labelled.json has a label that no box has"),
     "same-box": ("warning", "box annotated twice"),
-    "same-photo": ("warning", "same image under several names"),
+    "same-photo": ("warning", "identical image files"),
     "listed-twice": ("warning", "name listed twice"),
     "linked-folder": ("warning", "linked folder, not followed"),
     "unlisted": ("warning", "annotation in no list"),
+    "unread": ("warning", "annotation outside of the annotation folder: not read"),
     "unannotated": ("warning", "image without an annotation"),
 }
 """Kind -> severity and title. Errors harm training or evaluation; warnings may be intentional."""

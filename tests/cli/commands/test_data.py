@@ -105,11 +105,56 @@ def test_the_next_step_after_a_check_is_a_split_if_all_images_are_in_train(boxwr
     folder = make_flat_dataset({f"p{number}": [DOG] for number in range(10)})
     lists = folder / "ImageSets" / "Main"
     lists.mkdir(parents=True)
-    for count, command in ((1, "preview {}"), (10, "split {} --set train --force")):
+    for count, command in ((1, "split {} --force"), (10, "split {} --set train --force")):
         (lists / "train.txt").write_text("".join(f"p{number}\n" for number in range(count)))
-        assert boxwright("data", "check", folder).err == f"Next: boxwright data {command.format(folder)}\n"
+        purpose = ", to use the annotations in no list" if count == 1 else ""
+        assert boxwright("data", "check", folder).err == f"Next{purpose}: boxwright data {command.format(folder)}\n"
     assert boxwright("data", *command.format(folder).split()).code == 0
     assert boxwright("data", "check", folder).err == f"Next: boxwright data preview {folder}\n"
+
+
+@pytest.fixture
+def mixed(make_flat_dataset):
+    """A data set in VOC layout with 10 images, and 10 images with annotations next to them, in one folder."""
+    folder = make_flat_dataset({f"p{number}": [DOG] for number in range(20)})
+    for place, suffix in (("Annotations", "xml"), ("JPEGImages", "png")):
+        (folder / place).mkdir()
+        for number in range(10):
+            (folder / f"p{number}.{suffix}").rename(folder / place / f"p{number}.{suffix}")
+    return folder
+
+
+def test_two_layouts_in_one_folder_are_a_warning_that_names_the_merge(boxwright, mixed, tmp_path):
+    result = boxwright("data", "check", mixed)
+    assert (result.code, ["images", "10"] in result.rows) == (0, True)
+    assert "0 errors, 10 warnings." in result.out
+    assert "10 annotations outside of Annotations not read, such as p10.xml." in result.out
+    assert "image without an annotation" not in result.out
+    assert result.err == f"Next, after you moved the unread files to OTHER: boxwright data merge {mixed} OTHER --out NEW\n"
+    warning = f"boxwright: {mixed}: 10 annotations outside of Annotations not read"
+    assert warning in boxwright("data", "split", mixed).err
+    assert warning in boxwright("data", "merge", mixed, mixed, "--out", tmp_path / "twice").err
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in mixed.glob("p*.*"):
+        path.rename(other / path.name)
+    result = boxwright("data", "merge", mixed, other, "--out", tmp_path / "new")
+    assert (result.code, "not read" in result.err) == (0, False)
+    assert ["images", "18", "2"] in boxwright("data", "check", tmp_path / "new").rows
+
+
+def test_the_next_step_after_a_check_includes_unlisted_annotations_unless_there_are_further_sets(boxwright, mixed):
+    assert boxwright("data", "split", mixed).code == 0
+    for path in mixed.glob("p*.*"):
+        path.rename(mixed / ("Annotations" if path.suffix == ".xml" else "JPEGImages") / path.name)
+    result = boxwright("data", "check", mixed)
+    assert "annotation in no list" in result.out
+    assert result.err == f"Next, to use the annotations in no list: boxwright data split {mixed} --force\n"
+    (mixed / "ImageSets" / "Main" / "test.txt").write_text("p19\n")  # a split would move this image to train or val
+    assert boxwright("data", "check", mixed).err == f"Next: boxwright data preview {mixed}\n"
+    (mixed / "ImageSets" / "Main" / "test.txt").unlink()
+    assert boxwright("data", "split", mixed, "--force").code == 0
+    assert boxwright("data", "check", mixed).err == f"Next: boxwright data preview {mixed}\n"
 
 
 def test_coco_and_yolo_are_imported(boxwright, make_image, tmp_path):

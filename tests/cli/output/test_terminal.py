@@ -9,5 +9,5 @@ def test_the_next_command_is_quoted_for_a_shell(capfd, tmp_path):
 
 
 def test_a_condition_is_not_part_of_the_command(capfd):
-    print_next_step("boxwright", "serve", "--models", "models", unless="a service watches the folder already")
+    print_next_step("boxwright", "serve", "--models", "models", when="unless a service watches the folder already")
     assert capfd.readouterr().err == "Next, unless a service watches the folder already: boxwright serve --models models\n"
