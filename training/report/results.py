@@ -34,8 +34,8 @@ def measure_results(record: RunRecord, events: Events) -> Results:
         f" Ignored: {count_of(evaluation.other_boxes, 'box')} with labels that the model does not know." if evaluation.other_boxes else ""
     )
     return Results(
-        image_set=record.task.val_set,
-        data_changed=not record.is_validation_set_unchanged(samples),
+        image_set=record.val_set,
+        data_changed=not record.is_validation_set_unchanged(),
         ap50=evaluation.ap50,
         images=len(evaluation.detections),
         boxes={label: result.boxes for label, result in evaluation.classes.items()},

@@ -18,7 +18,7 @@ from detector.network.shapes import Arrays
 from training.config.environment import intra_op_threads, package_versions
 from training.config.options import Config
 from training.config.task import Task
-from training.data.voc_reader import Sample, data_fingerprint
+from training.data.voc_reader import Sample, data_fingerprint, label_partially
 from training.errors import TrainingError
 from training.run.metrics_log import MetricsLog
 from weights.atomic_files import atomic_write
@@ -87,34 +87,51 @@ class RunFolder:
         *,
         memory: str | None = None,
         labelled: Sequence[str] | None = None,
+        task: Task | None = None,
     ) -> None:
         """Write environment.json, or compare this environment with the recorded one.
 
         Logs a warning if package versions or the number of threads have changed, since both affect the last bits of the weights.
 
         Args:
-            train: Training set.
-            val: Validation set.
+            train: Training set as read.
+            val: Validation set as read.
             initial_arrays: Weights that the run starts with.
             memory: Checksum of the memory that the run trains on.
             labelled: Exhaustive labels of the samples without `labelled`. None: all labels.
+            task: Data set and model that a resumed run is given. Default: those of run.json.
 
         Raises:
             TrainingError: Data, initial weights or memory have changed since the run began.
         """
         now = {"python": platform.python_version(), "machine": platform.platform(), "threads": intra_op_threads()}
         now |= {"packages": package_versions(), "start": arrays_digest(dict(sorted(initial_arrays.items())))}
-        now |= {"data": {"train": data_fingerprint(train), "val": data_fingerprint(val)}}
+        now |= {"data": _fingerprints(train, val)}
         now |= {name: value for name, value in (("memory", memory), ("labelled", labelled)) if value is not None}
         recorded = self.environment()
         if not recorded:
             _write(self.path / "environment.json", _json(now))
-        for key, description in (("data", "the data set"), ("start", "the initial model"), ("memory", "the memory of the initial model")):
-            if recorded and recorded.get(key) != now.get(key):
-                raise TrainingError(
-                    f"{self.path}: {description} has changed since this run began, so it cannot be resumed. Start a new run."
-                )
+            return
+        if labelled is not None and recorded.get("data") == _fingerprints(label_partially(train, labelled), label_partially(val, labelled)):
+            now["data"] = recorded["data"]  # earlier versions included the exhaustive labels
+        self._check_inputs(recorded, now, task)
         self._warn_of_changes(recorded, now)
+
+    def _check_inputs(self, recorded: Mapping[str, Any], now: Mapping[str, Any], given: Task | None) -> None:
+        """Raise TrainingError if data, initial weights or memory are not those of the run."""
+        _, used, _ = RunFolder.open(self.path)
+        data, model = (used.dataset, (given or used).dataset), (used.model or "everyday", (given or used).model or "everyday")
+        for key, description, (old, new) in (
+            ("data", "the data set", data),
+            ("start", "the initial model", model),
+            ("memory", "the memory of the initial model", model),
+        ):
+            if recorded.get(key) == now.get(key):
+                continue
+            if old != new:
+                advice = f"Resume with {old}, or start a new run."
+                raise TrainingError(f"{self.path}: this run used {description} {old}. {new} has other content. {advice}")
+            raise TrainingError(f"{self.path}: {description} has changed since this run began, so it cannot be resumed. Start a new run.")
 
     def _warn_of_changes(self, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         versions: Mapping[str, str] = recorded.get("packages", {})
@@ -183,6 +200,10 @@ class WorkerFolder(RunFolder):
     def resume_hint(self) -> str:
         """Last sentence of a message about an interrupted or failed run."""
         return "The last checkpoint is on worker 0. Resume there with --resume."
+
+
+def _fingerprints(train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, Any]:
+    return {"train": data_fingerprint(train), "val": data_fingerprint(val)}
 
 
 def _rename_numbered(temporary: Path, name: Path) -> Path:

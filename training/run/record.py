@@ -86,12 +86,20 @@ class RunRecord:
 
     def val_samples(self) -> list[Sample]:
         """Read the validation set. Raises DatasetError if the data are missing."""
-        name, count = (self.task.train_set, self.config.overfit) if self.config.overfit else (self.task.val_set, None)
-        samples = read_set(Path(self.task.dataset), name)[:count]
         labelled = self.environment.get("labelled")
-        return samples if labelled is None else label_partially(samples, labelled)
+        return self._annotated_val if labelled is None else label_partially(self._annotated_val, labelled)
 
-    def is_validation_set_unchanged(self, val: Sequence[Sample]) -> bool:
-        """Return whether the validation set has not changed since the start of the run. Raises OSError."""
+    @property
+    def val_set(self) -> str:
+        """Name of the set that the run was validated on: with `overfit`, the training set."""
+        return self.task.train_set if self.config.overfit else self.task.val_set
+
+    def is_validation_set_unchanged(self) -> bool:
+        """Return whether the validation set has not changed since the start of the run. Raises DatasetError, OSError."""
         recorded = self.environment.get("data", {}).get("val")
-        return bool(recorded == data_fingerprint(val))
+        # Earlier versions recorded the fingerprint of the samples with the exhaustive labels of the run.
+        return any(recorded == data_fingerprint(samples) for samples in (self._annotated_val, self.val_samples()))
+
+    @cached_property
+    def _annotated_val(self) -> list[Sample]:
+        return read_set(Path(self.task.dataset), self.val_set)[: self.config.overfit or None]

@@ -54,8 +54,13 @@ class Run:
 
     def __post_init__(self) -> None:
         setup = self.setup
-        memory, labelled = setup.memory_checksum, setup.labelled
-        self.folder.record_environment(setup.batches.samples, setup.val, setup.start.model.arrays, memory=memory, labelled=labelled)
+        self.folder.record_environment(
+            **setup.annotated,
+            initial_arrays=setup.start.model.arrays,
+            memory=setup.memory_checksum,
+            labelled=setup.labelled,
+            task=setup.task,
+        )
         self.trainer = Trainer(setup.start, setup.config, setup.frozen, setup.group, kept_classes=setup.distilled_classes)
         self.validator = Validator(setup, self.trainer)
         self.callbacks: list[Callback] = default_callbacks(self)

@@ -1,7 +1,7 @@
 """The fixed parts of a run: data, initial model and options."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class RunSetup:
     val: Sequence[Sample]
     features: FeatureCache | None
     kept: KeptClasses
+    annotated: Mapping[str, Sequence[Sample]]  # train and val as read, regardless of kept classes
     remembered: MemoryBatches | None = None  # remembered images to train on
 
     @classmethod
@@ -66,7 +67,9 @@ class RunSetup:
         """
         keras.utils.set_random_seed(config.seed)
         tf.config.experimental.enable_op_determinism()
-        train, val = _read_sets(task, config, group)
+        read = replace(task, val_set=task.train_set) if config.overfit else task
+        train, val = _read_sets(read, config, group)
+        annotated = {"train": train, "val": val}
         labels = labels_to_learn(config, train)
         if task.replay:
             if config.network != "model" or not model.spec.is_detector:
@@ -77,15 +80,15 @@ class RunSetup:
         if kept.keep:
             in_data = {label for sample in train for label in sample.labels}
             train, val = label_partially(train, in_data), label_partially(val, in_data)
-        _warn_of_unusable_boxes(task, train, val, labels)
-        _check_validation_labels(task, val, labels)
+        _warn_of_unusable_boxes(read, train, val, labels)
+        _check_validation_labels(read, val, labels)
         start = build_initial_model(model, kept.labels, train, config, min_input_size=model.spec.input_size if kept.keep else 0)
         start = replace(start, rare_labels=kept.new_labels if kept.keep else frozenset())
         batches = Batches(train, start.model.spec, config, augmented=not config.overfit, shard=group.shard)
         frozen = frozen_layers(start.model.spec.network, config.freeze)
         _check_new_layers_train(start, frozen, config)
         features = FeatureCache.create(start.model, frozen, batches) if config.views else None
-        return cls(task, config, group, start, frozen, batches, val, features, kept, _memory_batches(kept, start, config, group))
+        return cls(task, config, group, start, frozen, batches, val, features, kept, annotated, _memory_batches(kept, start, config, group))
 
     @property
     def memory_checksum(self) -> str | None:
@@ -111,7 +114,8 @@ class RunSetup:
 
 def _read_sets(task: Task, config: Config, group: ProcessGroup) -> tuple[list[Sample], list[Sample]]:
     """Read the training set and the validation set, and log warnings about images and labels."""
-    train, val = read_set(Path(task.dataset), task.train_set), read_set(Path(task.dataset), task.val_set)
+    train = read_set(Path(task.dataset), task.train_set)
+    val = train if config.overfit else read_set(Path(task.dataset), task.val_set)
     if group.count > 1:
         check_same_data(group, config, {"train": data_fingerprint(train), "val": data_fingerprint(val)})
     if config.overfit:
@@ -123,7 +127,7 @@ def _read_sets(task: Task, config: Config, group: ProcessGroup) -> tuple[list[Sa
 
 
 def _warn_of_unusable_boxes(task: Task, train: Sequence[Sample], val: Sequence[Sample], labels: Sequence[str]) -> None:
-    for name, samples in ((task.train_set, train), (task.val_set, val)):
+    for name, samples in {task.train_set: train, task.val_set: val}.items():
         if warning := check_boxes(name, samples, labels):
             logger.warning("%s", warning)
         if rotated := sum(sample.rotated for sample in samples):

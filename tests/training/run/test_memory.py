@@ -13,7 +13,7 @@ import pytest
 
 from training.config.options import Config
 from training.config.task import Task
-from training.data.voc_reader import read_set
+from training.data.voc_reader import data_fingerprint, label_partially, read_set
 from training.errors import TrainingError
 from training.events import Events
 from training.features.memory_format import memory_from_entries, memory_to_entries
@@ -21,6 +21,7 @@ from training.features.remember import make_memory
 from training.optimization.distillation import distillation_loss, outside_of_objects
 from training.report.write import write_report
 from training.run.folder import RunFolder
+from training.run.record import RunRecord
 from training.run.run import Run
 from weights.formats.provenance import recorded_confidence
 from weights.formats.safetensors import load_memory, load_model, save_model
@@ -197,6 +198,23 @@ def test_false_alarms_thresholds_and_a_warning_are_recorded(finished):
     assert recorded_confidence(best.provenance, best.spec.labels) == conclusion["confidence"]
     validations = [row for row in run.folder.metrics.read() if "ap50" in row]
     assert all(0 <= row["false_alarms_50"] <= row["false_alarms"] <= 1 for row in validations)
+
+
+def test_the_fingerprint_of_the_data_does_not_depend_on_the_kept_classes(new_run, rectangles):
+    run = new_run(epochs=1)
+    assert run.setup.labelled == ["blue", "red"]
+    read = {name: data_fingerprint(read_set(rectangles, name)) for name in ("train", "val")}
+    assert run.folder.environment()["data"] == read
+
+
+def test_a_run_of_an_earlier_version_with_another_fingerprint_can_be_resumed(new_run, rectangles):
+    run = new_run(epochs=1)
+    earlier = {name: data_fingerprint(label_partially(read_set(rectangles, name), ("blue", "red"))) for name in ("train", "val")}
+    environment = run.folder.environment()
+    assert environment["data"] != earlier
+    (run.folder.path / "environment.json").write_text(json.dumps(environment | {"data": earlier}), encoding="utf-8")
+    resume(run.folder.path)
+    assert RunRecord.read(run.folder.path).is_validation_set_unchanged()
 
 
 def test_background_images_and_replayed_images_are_used(new_run, rectangles, start, tmp_path):
