@@ -145,6 +145,7 @@ def _check_arguments(
     """Check everything that needs no TensorFlow. Return the options of the run, and of those that follow it."""
     if not dataset and not resume:
         raise typer.BadParameter("give the folder of the data set, or --resume RUN.")
+    from cli.checks import warn_of_unread_annotations
     from cli.extras import require_packages
     from cli.finetune.plan import read_config, read_plan, warn_about_small_validation_set, with_enough_steps
     from training.run.folder import RunFolder
@@ -156,8 +157,10 @@ def _check_arguments(
         _, task, settings = RunFolder.open(resume)
         check_model(model or task.model)
     elif dataset:
-        plan = read_plan(dataset, image_sets, model, settings)
-        warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
+        plan = read_plan(dataset, image_sets[:1] if settings.overfit else image_sets, model, settings)
+        warn_of_unread_annotations(dataset)
+        if not settings.overfit:
+            warn_about_small_validation_set(plan.samples[image_sets[1]], image_sets[1])
         settings = plan.config if config else with_enough_steps(plan.config, len(plan.samples[image_sets[0]]), given)
     return settings, following
 

@@ -15,6 +15,7 @@ from detector.messages import count_of
 from training.events import CacheProgress, Events
 
 if TYPE_CHECKING:
+    from training.config.task import Task
     from training.run.run import Run, RunOutcome
 
 
@@ -23,6 +24,7 @@ def train(run: "Run") -> "RunOutcome":
     from training.errors import TrainingError
     from training.evaluation.false_alarms import describe_conclusion
     from training.evaluation.new_classes import advise_longer_run
+    from training.evaluation.self_check import has_passed
     from training.report.write import write_report
 
     try:
@@ -47,9 +49,18 @@ def train(run: "Run") -> "RunOutcome":
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step("boxwright", "finetune", "--resume", outcome.folder)
+    elif run.setup.config.overfit:
+        _suggest_after_self_check(run.setup.task, passed=bool(conclusion) and has_passed(conclusion))
     elif outcome.best is not None:
         print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors", "--confidence", "auto")
     return outcome
+
+
+def _suggest_after_self_check(task: "Task", *, passed: bool) -> None:
+    if passed:
+        print_next_step("boxwright", "finetune", task.dataset, *(("--model", task.model) if task.model else ()))
+    else:
+        print_next_step("boxwright", "data", "preview", task.dataset, "--set", task.train_set)
 
 
 def find_rate(run: "Run") -> None:

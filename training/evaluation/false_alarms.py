@@ -17,6 +17,7 @@ from training.data.voc_reader import read_image_file
 from training.errors import DatasetError
 from training.evaluation.evaluate import SCORE_THRESHOLD
 from training.evaluation.new_classes import describe_found, describe_new_classes
+from training.evaluation.self_check import describe_self_check, is_self_check
 from training.evaluation.voc_ap import ImageTruth, evaluate_class
 from training.events import SILENT, Events
 
@@ -78,7 +79,7 @@ def background_images(folder: Path) -> list[Path]:
 
 
 def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTruth], class_id: int) -> float | None:
-    """Return the confidence threshold with the highest F1 of a class, or None if the class has no boxes or is never detected.
+    """Return the confidence threshold with the highest F1 of a class, or None if the class has no boxes or no box is found.
 
     The threshold is half-way between the last accepted and the first rejected score.
 
@@ -92,6 +93,8 @@ def best_confidence(detections: Sequence[Detections], truths: Sequence[ImageTrut
         return None
     total = result.precision + result.recall
     f1 = np.where(total > 0, 2 * result.precision * result.recall / np.maximum(total, 1e-9), 0.0)
+    if not f1.any():
+        return None
     last_of_score = np.append(result.scores[:-1] > result.scores[1:], True)  # equal scores are accepted together
     best = int(np.argmax(np.where(last_of_score, f1, -1.0)))
     rejected = result.scores[best + 1] if best + 1 < len(result.scores) else SCORE_THRESHOLD
@@ -122,7 +125,12 @@ def suggested_confidence(conclusion: Mapping[str, Any]) -> str:
 
 
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
-    """Return sentences that describe AP50 and found objects of new classes, false alarms, thresholds and warning in conclusion.json."""
+    """Return sentences that describe AP50 and found objects of new classes, false alarms, thresholds and warning in conclusion.json.
+
+    Of a self-check, only its result is described.
+    """
+    if is_self_check(conclusion):
+        return [describe_self_check(conclusion)]
     new_classes = describe_new_classes(conclusion)
     sentences = [f"AP50 of new classes: {new_classes}."] if new_classes else []
     for source, shares in conclusion.get("false_alarms", {}).items():
@@ -133,6 +141,8 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
         )
     if thresholds := suggested_confidence(conclusion):
         sentences.append(f"Suggested confidence (best F1): {thresholds}.")
+    if never_found := [label for label in conclusion.get("found", {}) if label not in conclusion.get("confidence", {})]:
+        sentences.append(f"No confidence is suggested for {', '.join(never_found)}: no object is found at any confidence.")
     if found := describe_found(conclusion):
         sentences.append(found)
     if warning := conclusion.get("warning"):

@@ -47,10 +47,13 @@ def describe_found(conclusion: Mapping[str, Any]) -> str:
     found = conclusion.get("found", {})
     if not found:
         return ""
-    default, suggested = (
-        ", ".join(f"{label} {each[key]} of {each['boxes']}" for label, each in found.items()) for key in (f"{DEFAULT_SCORE:g}", "suggested")
-    )
-    return f"Found in the validation set at confidence {DEFAULT_SCORE:g}: {default}; at the suggested confidence: {suggested}."
+    sentence = f"Found in the validation set at confidence {DEFAULT_SCORE:g}: {_list_found(found, f'{DEFAULT_SCORE:g}')}"
+    suggested = {label: each for label, each in found.items() if label in conclusion.get("confidence", {})}
+    return f"{sentence}; at the suggested confidence: {_list_found(suggested, 'suggested')}." if suggested else f"{sentence}."
+
+
+def _list_found(found: Mapping[str, Mapping[str, int]], key: str) -> str:
+    return ", ".join(f"{label} {each[key]} of {each['boxes']}" for label, each in found.items())
 
 
 def advise_longer_run(conclusion: Mapping[str, Any], *, steps: int, steps_per_epoch: int) -> LongerRun | None:

@@ -7,6 +7,7 @@ from shlex import quote
 from detector.messages import count_of
 from training.evaluation.false_alarms import SOURCES, few_boxes_warning, suggested_confidence
 from training.evaluation.new_classes import advise_longer_run
+from training.evaluation.self_check import describe_self_check, has_passed, is_self_check
 from training.report.content import NextStep, Results
 from training.run.record import RunRecord
 
@@ -18,7 +19,12 @@ def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]
     step = f" (step {best['step']:,})" if best else ""
     if results:
         value = "no boxes" if isnan(results.ap50) else f"{results.ap50:.3f}"
-        facts += [(value, f"AP50 of best.safetensors{step}"), (_size(results), f"in the validation set {results.image_set!r}")]
+        source = (
+            f"of {results.image_set!r}, to train and to validate"
+            if record.config.overfit
+            else f"in the validation set {results.image_set!r}"
+        )
+        facts += [(value, f"AP50 of best.safetensors{step}"), (_size(results), source)]
     elif best:
         facts.append((f"{best['ap50']:.3f}", f"AP50 of best.safetensors{step}"))
     if results and len(results.boxes) > 1:
@@ -31,8 +37,11 @@ def headline(record: RunRecord, results: Results | None) -> list[tuple[str, str]
     return facts
 
 
-def reliability_warning(results: Results | None) -> str | None:
-    """Return a sentence if a class has so few boxes in the validation set that its AP50 is not reliable."""
+def reliability_warning(record: RunRecord, results: Results | None) -> str | None:
+    """Return a sentence if a class has so few boxes in the validation set that its AP50 is not reliable, or the result of a self-check."""
+    if record.config.overfit:
+        conclusion = record.folder.conclusion()
+        return describe_self_check(conclusion) if is_self_check(conclusion) else "This run is a self-check. It is not complete."
     warning = few_boxes_warning(results.boxes) if results else None
     return f"{warning[:1].upper()}{warning[1:]}" if warning else None
 
@@ -44,6 +53,9 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
     if record.outcome is None or record.outcome["why"].lower().startswith("interrupted"):
         yield NextStep("Continue this run from its last checkpoint:", f"boxwright finetune --resume {run}")
     if results is None:
+        return
+    if record.config.overfit:
+        yield from _steps_after_self_check(record)
         return
     if any(results.mistakes):
         yield NextStep(
@@ -64,6 +76,16 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
     yield NextStep("Serve it over HTTP, with a page to try it:", f"boxwright serve --model {model}")
 
 
+def _steps_after_self_check(record: RunRecord) -> Iterator[NextStep]:
+    data, conclusion = quote(record.task.dataset), record.folder.conclusion()
+    if is_self_check(conclusion) and has_passed(conclusion):
+        yield NextStep("Train on all images:", f"boxwright finetune {data}")
+        return
+    yield NextStep("Look at the images and their boxes:", f"boxwright data check {data}\nboxwright data preview {data}")
+    command = f"boxwright finetune {data} --overfit {record.config.overfit} --epochs {2 * record.config.epochs}"
+    yield NextStep("If the boxes are right, repeat the self-check with more epochs:", command)
+
+
 def _single_new_class(record: RunRecord) -> list[tuple[str, str]]:
     """Return the AP50 of the new class, which the mean over all classes hides. Several new classes are in the table by class."""
     measured = record.folder.conclusion().get("new_ap50", {})
@@ -74,7 +96,9 @@ def _found(record: RunRecord) -> list[tuple[str, str]]:
     """Return how many validation boxes of the new classes are found, which AP50 does not show."""
     found = record.folder.conclusion().get("found", {}).values()
     boxes, default, suggested = (sum(each[key] for each in found) for key in ("boxes", "0.25", "suggested"))
-    text = f"objects of new classes found at confidence 0.25 ({suggested:,} at the suggested confidence)"
+    text = "objects of new classes found at confidence 0.25"
+    if suggested_confidence(record.folder.conclusion()):
+        text += f" ({suggested:,} at the suggested confidence)"
     return [(f"{default:,} of {boxes:,}", text)] if boxes else []
 
 

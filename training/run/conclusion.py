@@ -40,6 +40,7 @@ def conclude(run: "Run") -> None:
         class_id = model.spec.labels.index(label)
         images = negatives if label in setup.kept.new_labels else []
         truths = [*evaluation.truths, *empty_truths(len(images))]
+        thresholds.pop(label, None)  # that of the initial model
         if (confidence := best_confidence([*evaluation.detections, *images], truths, class_id)) is not None:
             thresholds[label] = confidence
     memory = new_memory(setup, model) if setup.config.memory else None
@@ -50,12 +51,13 @@ def conclude(run: "Run") -> None:
     run.folder.write_conclusion(
         {
             "ap50": evaluation.ap50,
+            "self_check": setup.config.overfit and len(setup.val),
             "new_labels": sorted(setup.kept.new_labels),
             "new_ap50": {label: round(result.ap, 4) for label, result in new_classes.items()},
             "found": count_found(new_classes, thresholds),
             "false_alarms": false_alarms,
             "confidence": {label: round(value, 4) for label, value in thresholds.items()},
-            "warning": few_boxes_warning(boxes),
+            "warning": None if setup.config.overfit else few_boxes_warning(boxes),
             "memory": {"images": len(memory.images), "boxes": dict(sorted(memory.boxes_by_label.items()))} if memory else None,
         }
     )

@@ -70,6 +70,47 @@ def test_a_run_writes_a_model_that_detects_and_a_report(boxwright, dataset, mode
     assert "epochs = 2" in config_text
 
 
+def test_a_self_check_needs_no_validation_set_and_ends_with_its_result(boxwright, dataset, model_file, tmp_path):
+    (dataset / "ImageSets/Main/val.txt").unlink()
+    quick = ("--overfit", 2, "--epochs", 2, "--sizes", "64", "--check-every", 1)
+    result = boxwright("finetune", dataset, "--model", model_file, "--out", tmp_path / "runs", *quick)
+    assert result.code == 0, result.err
+    assert "'val'" not in result.err
+    assert "Self-check failed: AP50 is 0." in result.out
+    assert "on the 2 images of training" in result.out
+    assert "Add validation images" not in result.out
+    assert f"Next: boxwright data preview {dataset} --set train\n" in result.err
+    page = (tmp_path / "runs" / "things-001" / "report.html").read_text(encoding="utf-8")
+    assert "Self-check failed" in page
+    assert "of &#39;train&#39;, to train and to validate" in page
+    assert "boxwright serve" not in page
+
+
+def test_resuming_names_the_data_set_and_the_model_of_the_run(boxwright, dataset, model_file, tmp_path):
+    quick = ("--epochs", 1, "--sizes", "64", "--batch-size", 4, "--out", tmp_path / "runs")
+    assert boxwright("finetune", dataset, "--model", model_file, *quick).code == 0
+    run, other = tmp_path / "runs" / "things-001", tmp_path / "other"
+    shutil.copytree(dataset, other)
+    assert boxwright("finetune", other, "--resume", run).code == 0
+    (other / "ImageSets/Main/train.txt").write_text("0\n1\n", encoding="utf-8")
+    assert boxwright("finetune", dataset, "--resume", run).code == 0
+    result = boxwright("finetune", other, "--resume", run)
+    assert result.code == 2
+    assert f"{run}: this run used the data set {dataset}. {other} has other content. Resume with {dataset}, or start" in result.err
+    result = boxwright("finetune", "--resume", run, "--model", run / "best.safetensors")
+    assert result.code == 2
+    assert f"this run used the initial model {model_file}. {run / 'best.safetensors'} has other content." in result.err
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["dataset"] == str(dataset)
+
+
+def test_annotations_outside_of_the_annotation_folder_are_a_warning(boxwright, dataset):
+    for path in ("JPEGImages/0.png", "Annotations/0.xml"):
+        shutil.copy(dataset / path, dataset)
+    result = boxwright("finetune", dataset, "--background", dataset / "ImageSets")  # it stops before the run
+    assert result.code == 2
+    assert "1 annotation outside of Annotations not read, such as 0.xml." in result.err
+
+
 def test_then_starts_a_second_run_from_the_best_weights_of_the_first(boxwright, dataset, model_file, tmp_path):
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text('epochs = 2\nsizes = "64"\nlearning_rate = 0.001\n', encoding="utf-8")

@@ -77,6 +77,11 @@ def test_a_class_without_boxes_or_detections_has_no_threshold():
     assert best_confidence([detections_of()], [truth(BOX)], 0) is None
 
 
+def test_a_class_that_is_never_found_has_no_threshold():
+    detections = [detections_of((ELSEWHERE, 0.5, 0)), detections_of((ELSEWHERE, 0.07, 0))]
+    assert best_confidence(detections, [truth(BOX), truth(BOX)], 0) is None
+
+
 def test_few_boxes_lead_to_a_warning_with_the_effect_of_one_box():
     assert few_boxes_warning({"cat": 5, "dog": 100}).startswith(
         "the validation set has only 5 boxes of cat: one box changes its AP50 by about 20"
@@ -99,6 +104,22 @@ def test_the_conclusion_names_shares_and_suggested_thresholds():
         "Found in the validation set at confidence 0.25: raccoon 8 of 9; at the suggested confidence: raccoon 7 of 9.",
     ]
     assert describe_conclusion({}) == []
+
+
+def test_the_conclusion_names_classes_without_a_suggested_threshold():
+    found = {"cone": {"boxes": 3, "0.25": 0, "suggested": 0}}
+    assert describe_conclusion({"new_labels": ["cone"], "confidence": {"cat": 0.3}, "found": found}) == [
+        "No confidence is suggested for cone: no object is found at any confidence.",
+        "Found in the validation set at confidence 0.25: cone 0 of 3.",
+    ]
+
+
+def test_the_conclusion_of_a_self_check_is_only_its_result():
+    numbers = {"new_labels": ["cone"], "confidence": {"cone": 0.3}, "new_ap50": {"cone": 1.0}, "warning": None}
+    (passed,) = describe_conclusion(numbers | {"self_check": 8, "ap50": 0.95})
+    assert passed.startswith("Self-check passed: AP50 is 0.950 on the 8 images of training.")
+    (failed,) = describe_conclusion(numbers | {"self_check": 1, "ap50": 0.4})
+    assert failed.startswith("Self-check failed: AP50 is 0.400 on the 1 image of training.")
 
 
 def test_a_background_image_that_cannot_be_read_is_skipped_and_logged(tiny_model, tmp_path, caplog):

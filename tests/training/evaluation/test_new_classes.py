@@ -15,10 +15,11 @@ def test_found_objects_are_counted_at_the_default_and_the_suggested_confidence()
     scores = np.array([0.5, 0.2, 0.1])
     cone = ClassResult(4, precision=np.ones(3), recall=np.array([0.25, 0.5, 0.75]), scores=scores)
     without_boxes = ClassResult(0, precision=np.zeros(3), recall=np.zeros(3), scores=scores)
-    conclusion = {"found": count_found({"cone": cone, "dog": cone, "cat": without_boxes}, {"cone": 0.15, "cat": 0.1})}
+    thresholds = {"cone": 0.15, "cat": 0.1}
+    conclusion = {"found": count_found({"cone": cone, "dog": cone, "cat": without_boxes}, thresholds), "confidence": thresholds}
     assert conclusion["found"] == {"cone": {"boxes": 4, "0.25": 1, "suggested": 2}, "dog": {"boxes": 4, "0.25": 1, "suggested": 1}}
     assert describe_found(conclusion) == (
-        "Found in the validation set at confidence 0.25: cone 1 of 4, dog 1 of 4; at the suggested confidence: cone 2 of 4, dog 1 of 4."
+        "Found in the validation set at confidence 0.25: cone 1 of 4, dog 1 of 4; at the suggested confidence: cone 2 of 4."
     )
     assert describe_found({}) == ""
 
