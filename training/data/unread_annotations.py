@@ -32,12 +32,12 @@ def unread_annotations(folder: Path) -> list[Path]:
 
 
 def describe_unread(folder: Path, unread: Collection[Path]) -> str:
-    """Return a sentence about the result of `unread_annotations`, and one with the commands that help."""
-    root, _ = annotation_files(folder)
-    place = "in other folders" if root == folder else f"outside of {root.name}"
-    first = min(unread).relative_to(folder).as_posix()
+    """Return sentences about the result of `unread_annotations`, and the steps that help."""
+    root, read = annotation_files(folder)
+    in_sets = root == folder and not any(path.parent == folder for path in read)
+    place = root.name if root != folder else "the folders of image sets" if in_sets else "the folder itself"
     return (
-        f"{count_of(len(unread), 'annotation')} {place} not read, such as {first}. "
+        f"only annotations in {place} are read. Ignored: {count_of(len(unread), 'other')}, such as {min(unread).relative_to(folder)}. "
         f"Move these files and their images to a new folder OTHER, and run `boxwright data merge {quote(str(folder))} OTHER --out NEW`."
     )
 

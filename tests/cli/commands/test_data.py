@@ -128,10 +128,10 @@ def test_two_layouts_in_one_folder_are_a_warning_that_names_the_merge(boxwright,
     result = boxwright("data", "check", mixed)
     assert (result.code, ["images", "10"] in result.rows) == (0, True)
     assert "0 errors, 10 warnings." in result.out
-    assert "10 annotations outside of Annotations not read, such as p10.xml." in result.out
+    assert "only annotations in Annotations are read. Ignored: 10 others, such as p10.xml." in result.out
     assert "image without an annotation" not in result.out
     assert result.err == f"Next, after you moved the unread files to OTHER: boxwright data merge {mixed} OTHER --out NEW\n"
-    warning = f"boxwright: {mixed}: 10 annotations outside of Annotations not read"
+    warning = f"boxwright: {mixed}: only annotations in Annotations are read. Ignored: 10 others"
     assert warning in boxwright("data", "split", mixed).err
     assert warning in boxwright("data", "merge", mixed, mixed, "--out", tmp_path / "twice").err
     other = tmp_path / "other"
@@ -139,7 +139,7 @@ def test_two_layouts_in_one_folder_are_a_warning_that_names_the_merge(boxwright,
     for path in mixed.glob("p*.*"):
         path.rename(other / path.name)
     result = boxwright("data", "merge", mixed, other, "--out", tmp_path / "new")
-    assert (result.code, "not read" in result.err) == (0, False)
+    assert (result.code, "Ignored" in result.err) == (0, False)
     assert ["images", "18", "2"] in boxwright("data", "check", tmp_path / "new").rows
 
 

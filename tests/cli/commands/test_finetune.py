@@ -108,7 +108,7 @@ def test_annotations_outside_of_the_annotation_folder_are_a_warning(boxwright, d
         shutil.copy(dataset / path, dataset)
     result = boxwright("finetune", dataset, "--background", dataset / "ImageSets")  # it stops before the run
     assert result.code == 2
-    assert "1 annotation outside of Annotations not read, such as 0.xml." in result.err
+    assert "only annotations in Annotations are read. Ignored: 1 other, such as 0.xml." in result.err
 
 
 def test_then_starts_a_second_run_from_the_best_weights_of_the_first(boxwright, dataset, model_file, tmp_path):

@@ -63,13 +63,22 @@ def test_subfolders_of_a_flat_data_set_are_unread(make_files):
     folder = make_files("a.xml", "a.jpg", "more/b.xml", "more/b.jpg")
     unread = unread_annotations(folder)
     assert unread == [folder / "more/b.xml"]
-    assert describe_unread(folder, unread).startswith("1 annotation in other folders not read, such as more/b.xml. Move these files")
+    assert describe_unread(folder, unread).startswith(
+        "only annotations in the folder itself are read. Ignored: 1 other, such as more/b.xml. Move these"
+    )
+
+
+def test_files_next_to_folders_of_image_sets_are_unread(make_files):
+    folder = make_files("train/a.xml", "train/a.jpg", "valid/b.xml", "valid/b.jpg", "more/c.xml", "more/c.jpg")
+    unread = unread_annotations(folder)
+    assert unread == [folder / "more/c.xml"]
+    assert describe_unread(folder, unread).startswith("only annotations in the folders of image sets are read. Ignored: 1 other,")
 
 
 def test_the_description_names_the_command_that_joins_both_parts(make_files):
     folder = make_files(*VOC, "a.xml", "a.jpg", "b.xml", "b.jpg")
     text = describe_unread(folder, unread_annotations(folder))
-    assert text.startswith("2 annotations outside of Annotations not read, such as a.xml.")
+    assert text.startswith("only annotations in Annotations are read. Ignored: 2 others, such as a.xml.")
     assert text.endswith(f"run `boxwright data merge {folder} OTHER --out NEW`.")
 
 
