@@ -80,6 +80,7 @@ def _train_with_display(run: "Run") -> "RunOutcome":
     where = run.folder.path if run.setup.group.is_chief else f"worker {run.setup.group.shard.index}"
     steps = f"{count_of(run.setup.batches.steps, 'step')}, {run.setup.batches.steps_per_epoch:,} per epoch"
     console.print(f"{where}: {count_of(run.setup.config.epochs, 'epoch')}, {steps}", highlight=False, soft_wrap=True)
+    console.print(run.setup.kept.describe(), highlight=False, soft_wrap=True)
     description, steps_done, time_left = (TextColumn(f"{{task.{name}}}") for name in ("description", "completed", "fields[left]"))
     columns = (description, BarColumn(), steps_done, TextColumn("of {task.total} steps"), time_left)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

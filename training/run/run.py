@@ -91,8 +91,10 @@ class Run:
     ) -> "Run":
         """Prepare a run, on the chief, to continue from its newest checkpoint.
 
-        Raises CheckpointError if no checkpoint can be read, and TrainingError if the data or the initial model have changed.
+        Raises CheckpointError if no checkpoint can be read, and TrainingError if another process is training the run, or if the data or
+        the initial model have changed.
         """
+        folder.check_unlocked()
         run = cls(RunSetup.prepare(task, config, model, group, memory), folder)
         if folder.has_checkpoint:  # otherwise the run ended before its first step
             checkpoint = newest_checkpoint(folder.checkpoints)
@@ -108,9 +110,14 @@ class Run:
             events: Receives progress: every step, and the features that are computed beforehand.
 
         Raises:
-            TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains.
+            TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains. Or another process is
+                training this run.
             WorkerLost: Another worker has ended.
         """
+        with self.folder.locked():
+            return self._train_and_conclude(events)
+
+    def _train_and_conclude(self, events: Events) -> RunOutcome:
         started = time.monotonic()
         self.folder.clear_outcome()
         group = self.setup.group
