@@ -53,6 +53,11 @@ def set_of_name(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def is_name_of_set(name: str) -> bool:
+    """Return whether the complete name means a set: val, Valid or train2017, but not my_test."""
+    return set_of_name(name) is not None and name.rstrip("0123456789").isalpha()
+
+
 def set_of_path(parts: Iterable[str]) -> str | None:
     """Return the set that the outermost folder with a set's name belongs to."""
     return next((found for part in parts if (found := set_of_name(part))), None)
@@ -117,7 +122,7 @@ def name_key(name: str) -> str:
 
 def find_annotation(folder: Path, name: str) -> Path | None:
     """Return the annotation file of a checked name."""
-    suffixes = (ANNOTATION_SUFFIX, ANNOTATION_SUFFIX.upper())
+    suffixes = (ANNOTATION_SUFFIX, ANNOTATION_SUFFIX.upper(), ANNOTATION_SUFFIX.title())
     candidates = (file_inside(folder, PurePosixPath(place) / f"{name}{suffix}") for place in ANNOTATION_FOLDERS for suffix in suffixes)
     return next((path for path in candidates if path), None)
 

@@ -116,7 +116,8 @@ def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:
 def _nested_dataset(folder: Path) -> str:
     """Return a part of a sentence that names a data set up to two levels below, such as VOCdevkit/VOC2007, or else an empty string."""
     names = (name for name in ANNOTATION_FOLDERS if name != ".")
-    found = sorted(path.parent for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
+    places = (path for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
+    found = sorted(path.parent for path in places if any(path.rglob(f"*{ANNOTATION_SUFFIX}")))  # `labels` may be a YOLO data set's
     parents = (path for path in _folders_with_annotations(folder) if find_images(path))
     found += [path.parent if set_of_name(path.name) else path for path in parents]
     return f", such as {found[0]}" if found else ""
@@ -140,13 +141,12 @@ def _import_command(folder: Path) -> str:
     yolo = next((name for name in ("data.yaml", "dataset.yaml", "classes.txt", "obj.names") if (folder / name).exists()), None)
     yolo = yolo or ("labels" if any((folder / "labels").rglob("*.txt")) else None)
     coco = next((path for place in (".", "annotations", "*") for path in sorted(folder.glob(f"{place}/*.json"))), None)
+    table = next((path for level in ("*", "*/*") for path in sorted(folder.glob(level)) if path.suffix.lower() == ".csv"), None)
     if yolo:
         return f"{yolo} is part of a YOLO data set, which `boxwright data import {quote(str(folder))} --from yolo --out DIR` converts. "
-    return (
-        f"If {coco} is a COCO file, `boxwright data import {quote(str(coco))} --from coco --out DIR` converts the data set. "
-        if coco
-        else ""
-    )
+    if coco:
+        return f"If {coco} is a COCO file, `boxwright data import {quote(str(coco))} --from coco --out DIR` converts the data set. "
+    return f"Tables of boxes, such as {table}, are not read. Export the data set as Pascal VOC, COCO or YOLO. " if table else ""
 
 
 def _names_by_folder(annotations: Iterable[str]) -> Mapping[str, list[str]]:

@@ -67,7 +67,8 @@ class InputParameters(RequestPart):
         default=None, description="Bytes of this tensor after the JSON."
     )
     content_type: Literal["base64", "np"] | None = Field(
-        default=None, description="base64: the elements after the JSON are base64. MLServer's client writes np with each array; it has no effect."
+        default=None,
+        description="base64: the elements after the JSON are base64. np, which MLServer's client adds to arrays, has no effect.",
     )
 
 

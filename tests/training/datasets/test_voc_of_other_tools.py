@@ -51,11 +51,12 @@ def test_files_of_other_programs_are_ignored(make_dataset, annotated):
     assert check_dataset(folder).findings == ()
 
 
+@pytest.mark.parametrize("suffix", [".XML", ".Xml"])
 @pytest.mark.parametrize("places", [("JPEGImages", "Annotations"), (".", "."), ("train", "train")])
-def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, save_image, places):
+def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, save_image, places, suffix):
     save_image(tmp_path / places[0] / "a.JPG", 1, format="JPEG")
     (tmp_path / places[1]).mkdir(exist_ok=True)
-    (tmp_path / places[1] / "a.XML").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    (tmp_path / places[1] / f"a{suffix}").write_text(annotated([("dog", 1, 1, 30, 40)]))
     assert [sample.labels for sample in read_set(tmp_path, "all")] == [("dog",)]
     assert check_dataset(tmp_path).findings == ()
 

@@ -20,7 +20,7 @@ from detector.messages import count_of
 from detector.text_encoding import decode_text
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import DEFAULT_SET, set_of_name, set_of_path
+from training.data.voc_layout import DEFAULT_SET, is_name_of_set, set_of_name, set_of_path
 from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.datasets.importers.coco_masks import corners_of_mask
@@ -154,6 +154,8 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | 
         if image.id in found and found[image.id].path in frames.readable
     ]
     notes = ["All boxes are in fractions of the image: converted to pixels."] if in_fractions else []
+    if common_set and not image_set and not set_of_name(annotations.stem) and not is_name_of_set(annotations.parent.name):
+        notes.append(f"The folder name {annotations.parent.name} puts all images into the set {common_set}. --set chooses another set.")
     return ImportedDataset(imported, (*notes, *_notes(file, found), *frames.notes()))
 
 

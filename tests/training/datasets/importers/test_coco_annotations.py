@@ -203,3 +203,19 @@ def test_folders_of_coco_images_are_image_sets_unless_the_file_or_the_user_names
     path.write_text(json.dumps(content))
     summary = write_imported(read_coco(path, None, image_set=image_set), tmp_path / "made")
     assert summary.images_by_set == sets
+
+
+@pytest.mark.parametrize(
+    ("place", "image_set", "notes"),
+    [
+        ("my_test/result.json", None, ("The folder name my_test puts all images into the set test. --set chooses another set.",)),
+        ("my_test/result.json", "train", ()),
+        ("my_test/instances_val.json", None, ()),
+        ("valid/result.json", None, ()),
+        ("train2017/result.json", None, ()),
+    ],
+)
+def test_a_note_names_the_folder_that_decides_the_set(tmp_path, save_image, place, image_set, notes):
+    folder, name = (tmp_path / place).parent, (tmp_path / place).name
+    path = write_coco(folder, save_image, {"bbox": [1, 2, 3, 4]}, place=name)
+    assert read_coco(path, None, image_set=image_set).notes == notes

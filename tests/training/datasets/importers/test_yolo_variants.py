@@ -33,6 +33,11 @@ def test_other_names_of_class_files_are_read_if_there_is_no_usual_one(tmp_path, 
     assert read_yolo(root, image_set="train").images[0].labels == ("dog",)
 
 
+def test_the_class_file_of_v7_is_read(tmp_path, save_image):
+    files = images("images/a.jpg") | {"annotations/a.txt": BOX, "annotations/darknet.labels": "owl\nfox\n"}
+    assert read_yolo(write_files(tmp_path / "yolo", files, save_image), image_set="train").images[0].labels == ("owl",)
+
+
 @pytest.mark.parametrize("name", ["classes.txt", "obj.names", "labels.txt"])
 @pytest.mark.parametrize("text", ["0: dog\n1: cat\n", "0 dog\n1 cat\n", "0. dog\r\n1. cat\r\n"])
 def test_numbers_before_the_class_names_are_not_part_of_them(tmp_path, save_image, name, text):
