@@ -37,7 +37,7 @@ MAX_TAIL_PARTS = 8  # of a path without its leading folders
 _LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")  # an editor that indents XML wraps long labels
 
 _WORD = re.compile(  # train, validation, testset, TrainImages
-    "(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|eval(?:uation)?)|(?P<test>test(?:ing)?))(?:sets?|data|images?|imgs?|split)?"
+    "(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation|ate)?)?|eval(?:uation)?)|(?P<test>test(?:ing)?))(?:sets?|data|images?|imgs?|split)?"
 )
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
