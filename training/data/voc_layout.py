@@ -16,7 +16,8 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from glob import escape
 from pathlib import Path, PurePosixPath
 
@@ -205,6 +206,24 @@ def all_annotations(folder: Path) -> list[str]:
             return names
     set_folders = [path for path in folder.glob("[!.]*") if path.is_dir() and not path.is_symlink() and set_of_name(path.name)]
     return _annotation_names(folder, (path for each in set_folders for path in _visible_files(each, nested=False)))
+
+
+def unread_annotations(folder: Path, known: Collection[str]) -> Counter[str]:
+    """Return the number of annotations in each folder that no layout reads.
+
+    Args:
+        folder: The data set.
+        known: Names that are read.
+    """
+    unread: Counter[str] = Counter()
+    for path in _visible_files(folder, nested=True):
+        if path.suffix.lower() != ANNOTATION_SUFFIX:
+            continue
+        relative = PurePosixPath(path.relative_to(folder).as_posix()).with_suffix("")
+        names = [str(relative), str(PurePosixPath(*relative.parts[1:]) if relative.parts[0] in ANNOTATION_FOLDERS else relative)]
+        if not any(name in known for name in names):
+            unread[str(relative.parent)] += 1
+    return unread
 
 
 def _annotations_in(folder: Path, place: str) -> list[str]:

@@ -33,6 +33,7 @@ FIRST_LINES = 100
 
 _OTHER_PLACES = (PurePosixPath("ImageSets"), PurePosixPath())
 """Folders of the lists of other tools, such as PaddleDetection's train.txt at the top. They are used if ImageSets/Main has no list."""
+_QUOTED = re.compile(r'^"([^"]+)"')  # Datumaro, which CVAT uses, quotes names with spaces
 _FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the image (VOC devkit, section 6.3; 0: difficult)
 
 
@@ -197,12 +198,12 @@ def _lines(image_list: Path) -> Iterator[str]:
 def _name_of_line(folder: Path, line: str) -> str:
     """Return the annotation's name in a line of a list.
 
-    A line is a name, which may have spaces (CVAT). It may have an image suffix and the flag of a single-class list. With a
+    A line is a name, which may have spaces and quotes (CVAT). It may have an image suffix and the flag of a single-class list. With a
     suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer. The path of the annotation may follow
     (PaddleDetection).
     """
     check_path_length(line)
-    line = _without_second_path(line.replace("\t", " "))
+    line = _QUOTED.sub(r"\1", _without_second_path(line.replace("\t", " ")))
     without_flag = _FLAG.sub("", line)
     path = PurePosixPath(line.replace("\\", "/"))
     if path.suffix.lower() not in IMAGE_SUFFIXES:

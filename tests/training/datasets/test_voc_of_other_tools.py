@@ -275,3 +275,29 @@ def test_annotations_in_a_folder_named_labels_are_no_yolo_data(tmp_path, annotat
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.xml").write_text(annotated([]))
     assert image_sets(tmp_path) == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("folders", "unread"),
+    [
+        (("train", "vaild"), {"vaild": 1}),
+        ((".", "train", "valid"), {"train": 1, "valid": 1}),
+        (("train", "valid"), {}),
+        (("Annotations/a", "Annotations/b"), {}),
+        (("Annotations", "Annotations_old"), {"Annotations_old": 1}),
+    ],
+)
+def test_annotations_in_folders_that_are_not_read_are_findings(tmp_path, annotated, save_image, folders, unread):
+    for number, folder in enumerate(folders):
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        save_image((tmp_path / "JPEGImages" if "Anno" in folder else place) / f"{number}.jpg", number)
+        (place / f"{number}.xml").write_text(annotated([("dog", 1, 1, 30, 40)], filename=f"{number}.jpg"))
+    findings = check_dataset(tmp_path).findings
+    assert {finding.where: finding.count for finding in findings if finding.kind == "unread"} == unread
+
+
+@pytest.mark.parametrize("line", ['"a b"', '"a b" 1', '"a b"  -1', "a b", "a b 1"])
+def test_the_quoted_names_of_datumaro_and_cvat_are_read(make_dataset, line):
+    folder = make_dataset({"a b": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
+    assert [sample.name for sample in read_set(folder, "train")] == ["a b"]
