@@ -47,7 +47,7 @@ def train(run: "Run") -> "RunOutcome":
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step("boxwright", "finetune", "--resume", outcome.folder)
-    elif outcome.best is not None:
+    elif outcome.best is not None and not conclusion.get("divergence"):
         print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors", "--confidence", "auto")
     return outcome
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from detector.messages import count_of
-from training.data.voc_layout import all_annotations, find_images, linked_folders
+from training.data.voc_layout import all_annotations, find_images, linked_folders, unread_annotations
 from training.data.voc_lists import image_names, image_sets
 from training.datasets.findings import Finding, label_key, total
 from training.datasets.inspect_sample import InspectedSample, Inspection, inspect_sample
@@ -159,6 +159,13 @@ def _unused_file_findings(folder: Path, inspections: Mapping[str, Inspection]) -
         if image not in used and image.stem not in claimed:
             where = _printable(image.relative_to(folder).as_posix())
             yield Finding("unannotated", where, "has no annotation. If it shows no object, add an annotation without <object>.")
+    for place, count in sorted(unread_annotations(folder, {*unlisted, *inspections}).items()):
+        yield Finding(
+            "unread",
+            _printable(place),
+            f"has {count_of(count, 'annotation')} that cannot be used here. Check this folder separately.",
+            count,
+        )
     for link in linked_folders(folder):
         where = _printable(link.relative_to(folder).as_posix())
         yield Finding("linked-folder", where, "is a link. Put the files themselves there if they belong to the data set.")

@@ -137,4 +137,6 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
         sentences.append(found)
     if warning := conclusion.get("warning"):
         sentences.append(f"Warning: {warning}")
+    if divergence := conclusion.get("divergence"):
+        sentences.append(f"Warning: {divergence['reason']}. Start a new run with --learning-rate {divergence['learning_rate']}.")
     return sentences

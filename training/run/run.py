@@ -25,6 +25,7 @@ from training.optimization.schedules import make_schedule
 from training.run.callbacks import Callback, default_callbacks
 from training.run.checkpoints import newest_checkpoint
 from training.run.conclusion import conclude
+from training.run.divergence import lower_learning_rate
 from training.run.folder import RunFolder, WorkerFolder
 from training.run.metrics_log import StepMetrics
 from training.run.setup import RunSetup
@@ -227,7 +228,7 @@ class Run:
         config, best = self.setup.config, self.folder.path / "best.safetensors"
         model = str(best) if best.is_file() else self.setup.task.model
         clip = " --clip global-norm" if config.clip == "none" else ""
-        options = f"--learning-rate {config.learning_rate / 10:.1g}{clip}{f' --model {model}' if model else ''}"
+        options = f"--learning-rate {lower_learning_rate(config)}{clip}{f' --model {model}' if model else ''}"
         return f"Start a new run with {options}; --resume would repeat the same steps and fail again."
 
     @contextmanager
