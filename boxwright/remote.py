@@ -10,6 +10,7 @@ from boxwright.results import Detections
 from detector.errors import UnknownModel
 from service.client.client import ServiceClient
 from service.client.errors import RequestRejected
+from service.schemas.detections import DetectResponse
 
 IMAGE_PROBLEMS = {
     f"urn:boxwright:problem:{kind}" for kind in ("empty-image", "not-an-image", "damaged-image", "image-too-large", "body-too-large")
@@ -84,11 +85,13 @@ class Client:
                 raise
             raise RequestRejected(f"{os.fspath(image)}: {error}", error.status, error.kind) from error
         size = (response.image.width, response.image.height)
-        return Detections.of(response.detections, response.model, size, self._labels_of(response.model), image_bytes)
+        return Detections.of(response.detections, response.model, size, self._labels_of(response), image_bytes)
 
-    def _labels_of(self, model: str) -> list[str]:
-        if model not in self._labels:
+    def _labels_of(self, response: DetectResponse) -> list[str]:
+        """Return the labels of the model. Ask the service if its labels are not known, or have changed with a new version."""
+        model, found = response.model, {each.label for each in response.detections}
+        if not found <= set(self._labels.get(model, ())) or model not in self._labels:
             self._labels = {each.name: each.labels for each in self._client.models()}
-        if model not in self._labels:
-            raise UnknownModel(f"{self._client.display_url} no longer serves the model {model!r}.")
+        if not found <= set(self._labels.get(model, ())) or model not in self._labels:
+            raise UnknownModel(f"{self._client.display_url} no longer serves the model {model[:80]!r} that detected these objects.")
         return self._labels[model]

@@ -154,7 +154,8 @@ def _check_arguments(
     require_packages("boxwright finetune", "tensorflow", "keras", "pycocotools", "matplotlib")
     settings, following = read_config(config, given), [read_config(recipe, given) for recipe in then]
     if resume:
-        _, task, settings = RunFolder.open(resume)
+        folder, task, settings = RunFolder.open(resume)
+        folder.check_unlocked()
         check_model(model or task.model)
     elif dataset:
         plan = read_plan(dataset, image_sets[:1] if settings.overfit else image_sets, model, settings)

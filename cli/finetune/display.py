@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,7 +16,6 @@ from detector.messages import count_of
 from training.events import CacheProgress, Events
 
 if TYPE_CHECKING:
-    from training.config.task import Task
     from training.run.run import Run, RunOutcome
 
 
@@ -24,7 +24,6 @@ def train(run: "Run") -> "RunOutcome":
     from training.errors import TrainingError
     from training.evaluation.false_alarms import describe_conclusion
     from training.evaluation.new_classes import advise_longer_run
-    from training.evaluation.self_check import has_passed
     from training.report.write import write_report
 
     try:
@@ -49,15 +48,18 @@ def train(run: "Run") -> "RunOutcome":
     typer.echo(f"Report: {report}")
     if outcome.interrupted:
         print_next_step("boxwright", "finetune", "--resume", outcome.folder)
-    elif run.setup.config.overfit:
-        _suggest_after_self_check(run.setup.task, passed=bool(conclusion) and has_passed(conclusion))
-    elif outcome.best is not None:
-        print_next_step("boxwright", "detect", "IMAGE", "--model", outcome.folder / "best.safetensors", "--confidence", "auto")
+    elif outcome.best is not None and not conclusion.get("divergence"):
+        _suggest_after_run(run, outcome.folder, conclusion)
     return outcome
 
 
-def _suggest_after_self_check(task: "Task", *, passed: bool) -> None:
-    if passed:
+def _suggest_after_run(run: "Run", folder: Path, conclusion: Mapping[str, Any]) -> None:
+    from training.evaluation.self_check import has_passed, is_self_check
+
+    task = run.setup.task
+    if not is_self_check(conclusion):
+        print_next_step("boxwright", "detect", "IMAGE", "--model", folder / "best.safetensors", "--confidence", "auto")
+    elif has_passed(conclusion):
         print_next_step("boxwright", "finetune", task.dataset, *(("--model", task.model) if task.model else ()))
     else:
         print_next_step("boxwright", "data", "preview", task.dataset, "--set", task.train_set)
@@ -91,6 +93,7 @@ def _train_with_display(run: "Run") -> "RunOutcome":
     where = run.folder.path if run.setup.group.is_chief else f"worker {run.setup.group.shard.index}"
     steps = f"{count_of(run.setup.batches.steps, 'step')}, {run.setup.batches.steps_per_epoch:,} per epoch"
     console.print(f"{where}: {count_of(run.setup.config.epochs, 'epoch')}, {steps}", highlight=False, soft_wrap=True)
+    console.print(run.setup.kept.describe(), highlight=False, soft_wrap=True)
     description, steps_done, time_left = (TextColumn(f"{{task.{name}}}") for name in ("description", "completed", "fields[left]"))
     columns = (description, BarColumn(), steps_done, TextColumn("of {task.total} steps"), time_left)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

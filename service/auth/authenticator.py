@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 
 from service.auth.api_keys import KEY_HEADER, HashedKey, key_name
 from service.errors import InvalidApiKey
@@ -34,6 +35,12 @@ class ApiKeyAuthenticator:
     def enabled(self) -> bool:
         """Whether any keys are configured."""
         return bool(self._keys)
+
+    def has_known_key(self, headers: Headers) -> bool:
+        """Return whether a header has a known key. It raises nothing and records nothing, because the endpoint checks the key."""
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        keys = (headers.get(KEY_HEADER, ""), bearer.strip() if scheme.lower() == "bearer" else "")
+        return any(key_name(self._keys, key.encode("latin-1")) for key in keys if key)
 
     async def __call__(self, bearer: BearerCredentials, header: KeyHeader) -> None:
         """Raise InvalidApiKey unless the request has a known key in a header."""

@@ -16,7 +16,7 @@ from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from detector.errors import SettingError
 from service.auth.api_keys import KEY_HEADER
@@ -29,6 +29,12 @@ from weights.hub.mirrors import redact_password
 CONNECT_SECONDS = 10
 
 MAX_RESPONSE_BYTES = 256 * 2**20  # Well above the response of a service with default limits: 64 MiB of annotated images in base64.
+MAX_VALUES, MAX_CONTAINERS = 2_000_000, 200_000
+"""JSON values, and lists and objects, of one response. Parsing 250 MB of detections would take gigabytes of memory and a minute. The
+response to a request has at most 1,000 detections, and GET /models lists up to 100,000 labels of a model."""
+
+MIN_RETRY_SECONDS = 1.0
+"""Shortest wait while the service is busy. With "Retry-After: 0", a service could otherwise keep the client busy forever."""
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -108,15 +114,22 @@ class ServiceClient:
         given = {"model": model, "confidence": confidence, "iou": iou, "max_detections": max_detections}
         query = [(name, str(value)) for name, value in given.items() if value is not None]
         query += [("classes", label) for label in classes] + [("format", "both" if include_annotated else "json")]
-        return self._parse(DetectResponse, self._request("POST", "detect", query, image_bytes))
+        body = self._request("POST", "detect", query, image_bytes)
+        response = self._parse(DetectResponse, body)
+        if not _is_usable(response):
+            raise self._unexpected(body)
+        return response
 
     def _parse(self, schema: type[Schema], body: bytes) -> Schema:
         try:
-            return schema.model_validate_json(body)
-        except ValidationError as error:
-            raise UnexpectedResponse(
-                f"{self.display_url} answered {body[:40]!r}, which is not a response of Boxwright's service. Check the address."
-            ) from error
+            return _parse_bounded(schema, body)
+        except ValueError as error:
+            raise self._unexpected(body) from error
+
+    def _unexpected(self, body: bytes) -> UnexpectedResponse:
+        return UnexpectedResponse(
+            f"{self.display_url} answered {body[:40]!r}, which is not a response of Boxwright's service. Check the address."
+        )
 
     def _request(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
         """Return the body of a 200 response. Repeat the request while the service is busy and `max_wait` allows it."""
@@ -128,6 +141,7 @@ class ServiceClient:
             delay = parse_retry_after(response.headers.get("retry-after"))
             if response.status_code != 503 or delay is None:
                 raise self._error(response, content)
+            delay = max(delay, MIN_RETRY_SECONDS)
             if waited + delay > self._max_wait:
                 raise ServiceBusy(
                     f"{self.display_url} is busy for another {delay:.0f} s. The client has waited {waited:.0f} s of at most "
@@ -169,12 +183,30 @@ class ServiceClient:
             target = redact_password(response.headers["location"])[:200]
             return UnexpectedResponse(f"{self.display_url} redirects ({status}) to {target!r}. Use the address of that server.")
         try:
-            problem = Problem.model_validate_json(content)
-        except ValidationError:
+            problem = _parse_bounded(Problem, content)
+        except ValueError:
             return UnexpectedResponse(
                 f"{self.display_url} answered {status} {response.reason!r} without a problem detail. Check that it is Boxwright's service."
             )
         return RequestRejected(_message_of(problem), status, problem.type)
+
+
+def _parse_bounded(schema: type[Schema], body: bytes) -> Schema:
+    """Parse a response. Raises ValueError if it has another structure or too many values."""
+    containers = body.count(b"[") + body.count(b"{")
+    if containers > MAX_CONTAINERS or containers + body.count(b",") > MAX_VALUES:
+        raise ValueError("the response has too many values")
+    return schema.model_validate_json(body)
+
+
+def _is_usable(response: DetectResponse) -> bool:
+    """Return whether all numbers are finite and the annotated image is valid base64. The service ensures both, but JSON does not."""
+    if response.annotated:
+        try:
+            response.annotated.decoded()
+        except ValueError:
+            return False
+    return all(math.isfinite(number) for found in response.detections for number in (found.score, *found.box.model_dump().values()))
 
 
 def _message_of(problem: Problem) -> str:

@@ -5,7 +5,7 @@ import { showAbout } from "./detect/about.js";
 import * as exporting from "./detect/export.js";
 import * as highlight from "./detect/highlight.js";
 import * as overlay from "./detect/overlay.js";
-import { showLabels, showList, showTiming, summary } from "./detect/results.js";
+import { showLabels, showList, showSuggestion, showTiming, summary } from "./detect/results.js";
 import * as camera from "./images/camera.js";
 import { ImageFile, queryFor, visibleDetections } from "./images/image_file.js";
 import * as imageInput from "./images/image_input.js";
@@ -55,6 +55,7 @@ function showResponse(file, response) {
   at("confidence").value = Math.round(100 * confidence);
   at("confidence-shown").textContent = overlay.percent(confidence);
   overlay.showBoxes(response, detections, labels());
+  showSuggestion(currentModel());
   showList(detections, labels());
   showLabels(response, confidence, hidden, labels());
   showTiming(response.timing_ms);

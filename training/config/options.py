@@ -1,15 +1,13 @@
 """The options of a training run with ranges and descriptions. The command line, TOML files and the code use them."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from detector.text_encoding import decode_text
 from training.config.loss_scales import DEFAULT_SCALES, Scales
-from training.config.text import parse_number, parse_pairs, toml_value
+from training.config.text import parse_number, parse_pairs, read_toml, toml_value
 from training.errors import ConfigError
 
 DEFAULT_FROZEN_EPOCHS = 4.0  # Default of `unfreeze_at` if no class is kept and no memory is used.
@@ -236,8 +234,8 @@ class Config(BaseModel):
     def read(cls, path: Path, changed: Mapping[str, Any] | None = None) -> "Config":
         """Read the options of a TOML file and replace those in `changed`. Raises ConfigError, OSError."""
         try:
-            values = tomllib.loads(decode_text(path.read_bytes()))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            values = read_toml(path)
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not readable as TOML: {error}.") from error
         return cls.of(values | dict(changed or {}), str(path))
 

@@ -8,7 +8,6 @@ from shlex import quote
 from detector.imaging.suffixes import IMAGE_SUFFIXES
 from detector.messages import count_of
 from training.data.voc_layout import (
-    ANNOTATION_FOLDERS,
     ANNOTATION_SUFFIX,
     IMAGE_FOLDERS,
     all_annotations,
@@ -36,9 +35,10 @@ def describe_unread(folder: Path, unread: Collection[Path]) -> str:
     root, read = annotation_files(folder)
     in_sets = root == folder and not any(path.parent == folder for path in read)
     place = root.name if root != folder else "the folders of image sets" if in_sets else "the folder itself"
+    rename = "Rename their folder to train, val or test. Or move" if in_sets else "Move"
     return (
         f"only annotations in {place} are read. Ignored: {count_of(len(unread), 'other')}, such as {min(unread).relative_to(folder)}. "
-        f"Move these files and their images to a new folder OTHER, and run `boxwright data merge {quote(str(folder))} OTHER --out NEW`."
+        f"{rename} them and their images to a new folder OTHER, and run `boxwright data merge {quote(str(folder))} OTHER --out NEW`."
     )
 
 
@@ -54,10 +54,9 @@ def _image_of(root: Path, name: str, images: Collection[Path]) -> Path | None:
 
 
 def _image_of_file(folder: Path, annotation: Path, images: Collection[Path]) -> Path | None:
-    """Return the path, without its suffix, of the image next to an annotation, or else in the image folder of its data set."""
+    """Return the path, without its suffix, of the image next to an annotation, or else in an image folder next to one of its folders."""
     path = annotation.with_suffix("")
     if path in images:
         return path
-    parents = annotation.relative_to(folder).parents
-    root = next((folder / parent for parent in parents if parent.name in ANNOTATION_FOLDERS), None)
-    return _image_of(root.parent, path.relative_to(root).as_posix(), images) if root else None
+    places = [folder / parent for parent in annotation.relative_to(folder).parents if parent.name]
+    return next((image for place in places if (image := _image_of(place.parent, path.relative_to(place).as_posix(), images))), None)

@@ -37,7 +37,7 @@ MAX_TAIL_PARTS = 8  # of a path without its leading folders
 _LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")  # an editor that indents XML wraps long labels
 
 _WORD = re.compile(  # train, validation, testset, TrainImages
-    "(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|eval(?:uation)?)|(?P<test>test(?:ing)?))(?:sets?|data|images?|imgs?|split)?"
+    "(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation|ate)?)?|eval(?:uation)?)|(?P<test>test(?:ing)?))(?:sets?|data|images?|imgs?|split)?"
 )
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 NOT_PRINTABLE = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # cannot be part of a line of a list, or of XML
@@ -51,6 +51,11 @@ def set_of_name(name: str) -> str | None:
     words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
     found = {match.lastgroup for word in words if (match := _WORD.fullmatch(word))}
     return found.pop() if len(found) == 1 else None
+
+
+def is_name_of_set(name: str) -> bool:
+    """Return whether the complete name means a set: val, Valid or train2017, but not my_test."""
+    return set_of_name(name) is not None and name.rstrip("0123456789").isalpha()
 
 
 def set_of_path(parts: Iterable[str]) -> str | None:
@@ -117,7 +122,7 @@ def name_key(name: str) -> str:
 
 def find_annotation(folder: Path, name: str) -> Path | None:
     """Return the annotation file of a checked name."""
-    suffixes = (ANNOTATION_SUFFIX, ANNOTATION_SUFFIX.upper())
+    suffixes = (ANNOTATION_SUFFIX, ANNOTATION_SUFFIX.upper(), ANNOTATION_SUFFIX.title())
     candidates = (file_inside(folder, PurePosixPath(place) / f"{name}{suffix}") for place in ANNOTATION_FOLDERS for suffix in suffixes)
     return next((path for path in candidates if path), None)
 

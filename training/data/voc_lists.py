@@ -33,6 +33,7 @@ FIRST_LINES = 100
 
 _OTHER_PLACES = (PurePosixPath("ImageSets"), PurePosixPath())
 """Folders of the lists of other tools, such as PaddleDetection's train.txt at the top. They are used if ImageSets/Main has no list."""
+_QUOTED = re.compile(r'^"([^"]+)"')  # Datumaro, which CVAT uses, quotes names with spaces
 _FLAG = re.compile(r"\s+-?[01]$")  # after a name: whether the class is in the image (VOC devkit, section 6.3; 0: difficult)
 
 
@@ -116,7 +117,8 @@ def _is_single_class(name: str, path: Path, lists: Iterable[str]) -> bool:
 def _nested_dataset(folder: Path) -> str:
     """Return a part of a sentence that names a data set up to two levels below, such as VOCdevkit/VOC2007, or else an empty string."""
     names = (name for name in ANNOTATION_FOLDERS if name != ".")
-    found = sorted(path.parent for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
+    places = (path for name in names for level in ("*", "*/*") for path in folder.glob(f"{level}/{name}"))
+    found = sorted(path.parent for path in places if any(path.rglob(f"*{ANNOTATION_SUFFIX}")))  # `labels` may be a YOLO data set's
     parents = (path for path in _folders_with_annotations(folder) if find_images(path))
     found += [path.parent if set_of_name(path.name) else path for path in parents]
     return f", such as {found[0]}" if found else ""
@@ -140,13 +142,12 @@ def _import_command(folder: Path) -> str:
     yolo = next((name for name in ("data.yaml", "dataset.yaml", "classes.txt", "obj.names") if (folder / name).exists()), None)
     yolo = yolo or ("labels" if any((folder / "labels").rglob("*.txt")) else None)
     coco = next((path for place in (".", "annotations", "*") for path in sorted(folder.glob(f"{place}/*.json"))), None)
+    table = next((path for level in ("*", "*/*") for path in sorted(folder.glob(level)) if path.suffix.lower() == ".csv"), None)
     if yolo:
         return f"{yolo} is part of a YOLO data set, which `boxwright data import {quote(str(folder))} --from yolo --out DIR` converts. "
-    return (
-        f"If {coco} is a COCO file, `boxwright data import {quote(str(coco))} --from coco --out DIR` converts the data set. "
-        if coco
-        else ""
-    )
+    if coco:
+        return f"If {coco} is a COCO file, `boxwright data import {quote(str(coco))} --from coco --out DIR` converts the data set. "
+    return f"Tables of boxes, such as {table}, are not read. Export the data set as Pascal VOC, COCO or YOLO. " if table else ""
 
 
 def _names_by_folder(annotations: Iterable[str]) -> Mapping[str, list[str]]:
@@ -197,12 +198,12 @@ def _lines(image_list: Path) -> Iterator[str]:
 def _name_of_line(folder: Path, line: str) -> str:
     """Return the annotation's name in a line of a list.
 
-    A line is a name, which may have spaces (CVAT). It may have an image suffix and the flag of a single-class list. With a
+    A line is a name, which may have spaces and quotes (CVAT). It may have an image suffix and the flag of a single-class list. With a
     suffix it may also be a path such as JPEGImages/a.jpg, even one of another computer. The path of the annotation may follow
     (PaddleDetection).
     """
     check_path_length(line)
-    line = _without_second_path(line.replace("\t", " "))
+    line = _QUOTED.sub(r"\1", _without_second_path(line.replace("\t", " ")))
     without_flag = _FLAG.sub("", line)
     path = PurePosixPath(line.replace("\\", "/"))
     if path.suffix.lower() not in IMAGE_SUFFIXES:

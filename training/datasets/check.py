@@ -155,10 +155,9 @@ def _unused_file_findings(folder: Path, inspections: Mapping[str, Inspection]) -
     for name in unlisted:
         yield Finding("unlisted", _printable(name), "is in no list.")
     unread = unread_annotations(folder)
-    if unread:
-        yield Finding(
-            "unread", _printable(unread[0].relative_to(folder).as_posix()), _printable(describe_unread(folder, unread)), len(unread)
-        )
+    for place in sorted({path.parent for path in unread}):
+        paths = [path for path in unread if path.parent == place]
+        yield Finding("unread", _printable(place.relative_to(folder).as_posix()), _printable(describe_unread(folder, paths)), len(paths))
     used = {each.sample.image_path for each in inspections.values() if each.sample}
     claimed = {
         PurePosixPath(name).name

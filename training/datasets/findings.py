@@ -35,7 +35,7 @@ FINDING_KINDS: dict[str, tuple[Severity, str]] = {
     "listed-twice": ("warning", "name listed twice"),
     "linked-folder": ("warning", "linked folder, not followed"),
     "unlisted": ("warning", "annotation in no list"),
-    "unread": ("warning", "annotation outside of the annotation folder: not read"),
+    "unread": ("warning", "annotation in a folder that is not read"),
     "unannotated": ("warning", "image without an annotation"),
 }
 """Kind -> severity and title. Errors harm training or evaluation; warnings may be intentional."""

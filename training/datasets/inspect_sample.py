@@ -137,7 +137,10 @@ def _box_finding(kind: str, annotation: Annotation, mask: _Mask) -> Finding:
     xmin, ymin, xmax, ymax = annotation.boxes[first] + np.array([1, 1, 0, 0])
     others = f" and {count - 1} more" if count > 1 else ""
     corners = f"xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"
-    return Finding(kind, annotation.name, f"{annotation.labels[first][:40]} at {corners}{others}.", count)
+    values = annotation.boxes + np.array([1, 1, 0, 0])
+    are_fractions = bool(((values >= 0) & (values <= 1)).all() and (values % 1).any())
+    hint = " If these are fractions of the image: VOC needs pixels." if are_fractions and kind in ("empty", "elsewhere") else ""
+    return Finding(kind, annotation.name, f"{annotation.labels[first][:40]} at {corners}{others}.{hint}", count)
 
 
 def _ordered(boxes: Boxes) -> tuple[Boxes, _Mask]:

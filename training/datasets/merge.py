@@ -1,6 +1,7 @@
 """Join data sets with different labels into a new one, and record which labels are exhaustive in each image.
 
-- Equal image sets are joined: train with train, val with val, valid or Validation. Images of a data set without image sets go to train.
+- Equal image sets are joined: train with train, val with val, valid or Validation. Images of a data set without image sets go to the set
+  that its folder is named after, or else to train.
 - Annotations that no image set of their data set lists are left out and counted.
 - The first data set keeps its names. If the name of a later image is taken, it gets the number of its data set: a, a-2, a-3.
 - Annotations are copied byte for byte. Only <filename> changes if an image gets another name.
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import tostring
 
 from training.data.labelled import check_names_exist, read_labelled
-from training.data.voc_layout import ALL, DEFAULT_SET, all_annotations, set_of_name
+from training.data.voc_layout import ALL, DEFAULT_SET, all_annotations, is_name_of_set, set_of_name
 from training.data.voc_lists import image_names, image_sets
 from training.data.voc_reader import Annotation, image_of, parse_annotation, read_annotation
 from training.data.voc_writer import NewDataset, new_dataset, set_text
@@ -48,13 +49,18 @@ class _Source:
     def read(cls, folder: Path) -> "_Source":
         known = [image_set for image_set in image_sets(folder) if image_set != ALL]
         listed = {_usual_name(image_set, known): image_names(folder, image_set) for image_set in known}
-        listed = listed or {DEFAULT_SET: image_names(folder, ALL)}
+        listed = listed or {_default_set(folder): image_names(folder, ALL)}
         annotations = {name: read_annotation(folder, name) for each in listed.values() for name in dict.fromkeys(each)}
         labelled = read_labelled(folder)
         check_names_exist(folder, labelled.keys() - annotations.keys())
         used = (label for annotation in annotations.values() for label in annotation.labels)
         unlisted = len(set(all_annotations(folder)) - annotations.keys())
         return cls(folder, listed, annotations, labelled, frozenset(used).union(*labelled.values()), unlisted)
+
+
+def _default_set(folder: Path) -> str:
+    name = folder.resolve().name
+    return (set_of_name(name) if is_name_of_set(name) else None) or DEFAULT_SET
 
 
 def _usual_name(image_set: str, known: Sequence[str]) -> str:

@@ -125,12 +125,19 @@ def suggested_confidence(conclusion: Mapping[str, Any]) -> str:
 
 
 def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
-    """Return sentences that describe AP50 and found objects of new classes, false alarms, thresholds and warning in conclusion.json.
+    """Return sentences that describe AP50 and found objects of new classes, false alarms, thresholds and warnings in conclusion.json.
 
-    Of a self-check, only its result is described.
+    Of a self-check, only its result and the warnings are described.
     """
-    if is_self_check(conclusion):
-        return [describe_self_check(conclusion)]
+    sentences = [describe_self_check(conclusion)] if is_self_check(conclusion) else _describe_measurements(conclusion)
+    if warning := conclusion.get("warning"):
+        sentences.append(f"Warning: {warning}")
+    if divergence := conclusion.get("divergence"):
+        sentences.append(f"Warning: {divergence['reason']}. Start a new run with --learning-rate {divergence['learning_rate']}.")
+    return sentences
+
+
+def _describe_measurements(conclusion: Mapping[str, Any]) -> list[str]:
     new_classes = describe_new_classes(conclusion)
     sentences = [f"AP50 of new classes: {new_classes}."] if new_classes else []
     for source, shares in conclusion.get("false_alarms", {}).items():
@@ -145,6 +152,4 @@ def describe_conclusion(conclusion: Mapping[str, Any]) -> list[str]:
         sentences.append(f"No confidence is suggested for {', '.join(never_found)}: no object is found at any confidence.")
     if found := describe_found(conclusion):
         sentences.append(found)
-    if warning := conclusion.get("warning"):
-        sentences.append(f"Warning: {warning}")
     return sentences

@@ -57,7 +57,7 @@ def _list_found(found: Mapping[str, Mapping[str, int]], key: str) -> str:
 
 
 def advise_longer_run(conclusion: Mapping[str, Any], *, steps: int, steps_per_epoch: int) -> LongerRun | None:
-    """Return advice if a run of few steps has hardly learned a new class.
+    """Return advice if a run of few steps has hardly learned a new class, although its loss has not exploded.
 
     Args:
         conclusion: The content of the run's conclusion.json.
@@ -65,7 +65,7 @@ def advise_longer_run(conclusion: Mapping[str, Any], *, steps: int, steps_per_ep
         steps_per_epoch: Number of steps in an epoch of the run.
     """
     low = {label: ap50 for label, ap50 in conclusion.get("new_ap50", {}).items() if ap50 < LOW_AP50}
-    if not low or steps >= ENOUGH_STEPS:
+    if not low or steps >= ENOUGH_STEPS or conclusion.get("divergence"):
         return None
     label = min(low, key=lambda each: (low[each], each))
     reason = f"{label} has an AP50 of only {low[label]:.2f} after {count_of(steps, 'step')}, so longer training will probably help"

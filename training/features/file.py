@@ -109,6 +109,6 @@ class FeatureFile:
         free = shutil.disk_usage(folder).free
         if free < self.size:
             raise TrainingError(
-                f"{folder}: the features of {self.rows:,} views need {self.size / 1e9:.2f} GB, but the disk has {free / 1e9:.2f} GB left. "
+                f"{folder}: the features of {self.rows:,} views need {self.size / 1e6:,.1f} MB, but the disk has {free / 1e6:,.1f} MB. "
                 "Free some space, set BOXWRIGHT_HOME to a folder on another disk, or lower --cache-features."
             )

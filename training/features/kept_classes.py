@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from detector.messages import count_of, join_names
 from detector.network.spec import Model
 from training.config.options import Config
 from training.features.memory import Memory
@@ -17,6 +18,11 @@ STALE_MEMORY = (
     "and the new model does not keep them. Omit --unfreeze-at, --freeze and --batch-norm train to avoid this."
 )
 
+NO_MEMORY = (
+    "The initial model has no memory of its training images, so the new model loses its classes. To keep them, start from a model with a "
+    "memory, such as everyday, or add one with 'boxwright weights remember'."
+)
+
 logger = logging.getLogger("boxwright.training")
 
 
@@ -26,6 +32,7 @@ class KeptClasses:
 
     labels: tuple[str, ...]  # of the new model
     new_labels: frozenset[str]  # labels that the initial model does not have
+    lost_labels: frozenset[str]  # labels of the initial model that the new model does not have
     keep: bool  # whether the new model keeps the classes of the initial model
     memory: Memory | None  # remembered images to train on
     memory_stays_valid: bool  # whether the memory's features stay valid, because the layers that compute them never change
@@ -54,7 +61,20 @@ class KeptClasses:
         new = tuple(label for label in labels if label not in model.spec.labels)
         all_labels = (*model.spec.labels, *new) if keep else tuple(labels)
         used = memory if memory_stays_valid or (keep and usable) else None
-        return cls(all_labels, frozenset(new), keep, used, memory_stays_valid, _recorded_anchor_iou(model))
+        known = model.spec.labels if config.network == "model" and model.spec.is_detector else ()
+        lost = frozenset(known).difference(all_labels)
+        if lost and memory is None and config.classes == "auto" and not config.overfit:
+            logger.warning("%s", NO_MEMORY)
+        return cls(all_labels, frozenset(new), lost, keep, used, memory_stays_valid, _recorded_anchor_iou(model))
+
+    def describe(self) -> str:
+        """Return a sentence about the classes of the new model."""
+        if self.keep:
+            new = f": {join_names(sorted(self.new_labels))}" if self.new_labels else ""
+            known = count_of(len(self.labels) - len(self.new_labels), "class")
+            return f"The new model keeps the {known} of the initial model and learns {count_of(len(self.new_labels), 'new class')}{new}."
+        lost = f" It loses {count_of(len(self.lost_labels), 'class')} of the initial model." if self.lost_labels else ""
+        return f"The new model detects {count_of(len(self.labels), 'class')}: {join_names(self.labels)}.{lost}"
 
     def resolve(self, config: Config) -> Config:
         """Return the options with values for those that depend on this decision."""

@@ -20,8 +20,7 @@ from training.data.ground_truth import Role
 from training.features.basis import Basis
 from training.features.memory import Memory, RememberedImage
 from training.features.split_point import stored_layers
-from weights.formats.memory_entries import MemoryEntries
-from weights.formats.spec_json import parse_strict_json
+from weights.formats.memory_entries import MemoryEntries, parse_memory_index
 
 FORMAT = 1
 MAX_MEMORY_IMAGES = 20_000
@@ -67,8 +66,7 @@ def memory_from_entries(entries: MemoryEntries, model: Model) -> Memory:
         ModelFileError: The entries do not describe a memory of this model.
     """
     try:
-        index = parse_strict_json(entries["index"].decode("ascii"), "memory/index")
-        return _parse(index, entries, model)
+        return _parse(parse_memory_index(entries["index"]), entries, model)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, struct.error) as error:
         raise ModelFileError(
             f"{model.name}: its memory is invalid ({type(error).__name__}: {error}). Remove it with 'boxwright weights strip'."

@@ -54,18 +54,22 @@ def next_steps(record: RunRecord, results: Results | None) -> Iterator[NextStep]
         yield NextStep("Continue this run from its last checkpoint:", f"boxwright finetune --resume {run}")
     if results is None:
         return
-    if record.config.overfit:
-        yield from _steps_after_self_check(record)
-        return
-    if any(results.mistakes):
+    divergence = record.folder.conclusion().get("divergence")
+    if divergence:
+        command = f"boxwright finetune {data} --learning-rate {divergence['learning_rate']}"
+        yield NextStep(f"{divergence['reason']}. Start a new run:", command)
+    elif any(results.mistakes) and not record.config.overfit:
         yield NextStep(
             "Look at the worst mistakes. If a box is missing or wrong in the data, correct the annotation, check the data and train again:",
             f"boxwright data check {data}\nboxwright finetune {data}",
         )
+    if record.config.overfit:
+        yield from _steps_after_self_check(record)
+        return
     last = record.validations[-1]["step"] if record.validations else None
     if advice := advise_longer_run(record.folder.conclusion(), steps=record.steps or 0, steps_per_epoch=record.steps_per_epoch or 1):
         yield NextStep(f"{advice.reason}:", f"boxwright finetune {data} --epochs {advice.epochs}")
-    elif record.best and record.best["step"] == last and len(record.validations) > 1:
+    elif not divergence and record.best and record.best["step"] == last and len(record.validations) > 1:
         epochs = 2 * record.config.epochs
         yield NextStep("The last validation was the best one, so longer training may help:", f"boxwright finetune {data} --epochs {epochs}")
     thresholds = suggested_confidence(record.folder.conclusion())

@@ -12,6 +12,7 @@ from detector.messages import count_of
 from detector.network.spec import Model
 from training.errors import TrainingError
 from training.run.checkpoints import Checkpoint, save_checkpoint
+from training.run.divergence import describe_explosion
 from training.run.layer_monitor import ActivationProbe, DeadUnits, LayerMonitor, dead_unit_warnings
 from training.run.metrics_log import StepMetrics
 from training.run.tensorboard import EventFiles
@@ -134,17 +135,26 @@ class LayerDiagnostics(Callback):
     """Adds gradient ratios, dead and saturated units, and warnings to the metrics of each validation."""
 
     def __init__(self, run: "Run") -> None:
-        self._setup, self._monitor = run.setup, LayerMonitor()
+        self._setup, self._monitor, self._losses = run.setup, LayerMonitor(), list[float]()
+
+    def on_start(self, run: "Run") -> None:
+        """Read the losses of a resumed run."""
+        self._losses = [metrics["loss"] for metrics in run.folder.metrics.read()]
 
     def on_step(self, run: "Run", result: StepResult) -> None:  # noqa: ARG002
-        """Record the gradients."""
+        """Record the loss and the gradients."""
+        self._losses.append(result.loss)
         self._monitor.observe(result)
 
     def measure(self, run: "Run", model: Model) -> StepMetrics:  # noqa: ARG002
         """Return `layers` and `sentences`."""
         units = self._dead_units(model)
         layers = {"gradient_to_weight": self._monitor.median_ratios(), "flat": {layer: asdict(shares) for layer, shares in units.items()}}
-        return {"layers": layers, "sentences": [*self._monitor.warnings(), *dead_unit_warnings(units, self._initial_dead_units)]}
+        sentences = [*self._monitor.warnings(), *dead_unit_warnings(units, self._initial_dead_units)]
+        if explosion := describe_explosion(self._losses, self._setup.config):
+            advice = f"Stop this run, and start a new one with --learning-rate {explosion['learning_rate']}."
+            sentences.append(f"{explosion['reason']}. {advice}")
+        return {"layers": layers, "sentences": sentences}
 
     def _dead_units(self, model: Model) -> dict[str, DeadUnits]:
         return self._probe.dead_units(model, self._setup.val_batches.batch(0)[0])

@@ -16,6 +16,7 @@ from training.features.memory_format import memory_to_entries
 from training.features.remember import choose, make_memory, remember
 from training.features.replay import replay_samples
 from training.modeling.transfer import backbone_layers
+from training.run.divergence import describe_explosion
 from training.run.setup import RunSetup
 from training.run.validation import detect_in_held_out, empty_truths
 from weights.formats.provenance import CONFIDENCE_KEY, confidence_text, recorded_confidence
@@ -58,6 +59,7 @@ def conclude(run: "Run") -> None:
             "false_alarms": false_alarms,
             "confidence": {label: round(value, 4) for label, value in thresholds.items()},
             "warning": None if setup.config.overfit else few_boxes_warning(boxes),
+            "divergence": describe_explosion([each["loss"] for each in run.folder.metrics.read()], setup.config),
             "memory": {"images": len(memory.images), "boxes": dict(sorted(memory.boxes_by_label.items()))} if memory else None,
         }
     )

@@ -9,10 +9,13 @@ import json
 import logging
 import platform
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from detector.network.shapes import Arrays
 from training.config.environment import intra_op_threads, package_versions
@@ -54,6 +57,24 @@ class RunFolder:
         except (OSError, ValueError, TypeError) as error:
             raise TrainingError(f"{path}: not a run folder ({error}). Give a folder that 'boxwright finetune' created.") from error
         return cls(path), task, Config.read(path / "config.toml")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder inside the context, so that only one process trains the run. Raises TrainingError if another one does."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise TrainingError(f"{self.path}: another process is training this run. Wait until it ends, or end it.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check_unlocked(self) -> None:
+        """Raise TrainingError if another process is training the run."""
+        with self.locked():
+            pass
 
     def relocate(self, task: Task) -> None:
         """Rewrite run.json with the current paths of data and model, after the run has been moved to another machine."""
@@ -186,6 +207,11 @@ class WorkerFolder(RunFolder):
 
     def __init__(self) -> None:
         super().__init__(Path("run"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Do nothing: the chief locks its folder."""
+        yield
 
     def record_environment(self, *_: object, **__: object) -> None:
         """Do nothing."""

@@ -25,6 +25,7 @@ from training.optimization.schedules import make_schedule
 from training.run.callbacks import Callback, default_callbacks
 from training.run.checkpoints import newest_checkpoint
 from training.run.conclusion import conclude
+from training.run.divergence import lower_learning_rate
 from training.run.folder import RunFolder, WorkerFolder
 from training.run.metrics_log import StepMetrics
 from training.run.setup import RunSetup
@@ -96,8 +97,10 @@ class Run:
     ) -> "Run":
         """Prepare a run, on the chief, to continue from its newest checkpoint.
 
-        Raises CheckpointError if no checkpoint can be read, and TrainingError if the data or the initial model have changed.
+        Raises CheckpointError if no checkpoint can be read, and TrainingError if another process is training the run, or if the data or
+        the initial model have changed.
         """
+        folder.check_unlocked()
         run = cls(RunSetup.prepare(task, config, model, group, memory), folder)
         if folder.has_checkpoint:  # otherwise the run ended before its first step
             checkpoint = newest_checkpoint(folder.checkpoints)
@@ -113,9 +116,14 @@ class Run:
             events: Receives progress: every step, and the features that are computed beforehand.
 
         Raises:
-            TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains.
+            TrainingError: The loss is NaN or infinite, or memory is exhausted. The last checkpoint remains. Or another process is
+                training this run.
             WorkerLost: Another worker has ended.
         """
+        with self.folder.locked():
+            return self._train_and_conclude(events)
+
+    def _train_and_conclude(self, events: Events) -> RunOutcome:
         started = time.monotonic()
         self.folder.clear_outcome()
         group = self.setup.group
@@ -225,7 +233,7 @@ class Run:
         config, best = self.setup.config, self.folder.path / "best.safetensors"
         model = str(best) if best.is_file() else self.setup.task.model
         clip = " --clip global-norm" if config.clip == "none" else ""
-        options = f"--learning-rate {config.learning_rate / 10:.1g}{clip}{f' --model {model}' if model else ''}"
+        options = f"--learning-rate {lower_learning_rate(config)}{clip}{f' --model {model}' if model else ''}"
         return f"Start a new run with {options}; --resume would repeat the same steps and fail again."
 
     @contextmanager

@@ -21,14 +21,25 @@ def open_regular_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     Raises ModelFileError if it cannot be read or is not a regular file: a pipe, for example, has no size and may never end.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ModelFileError(f"{path} is not a regular file.")
-        with path.open("rb") as file:
-            yield file, os.fstat(file.fileno()).st_size
+        _check_regular(path, path.stat())
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            _check_regular(path, status)  # another program may have replaced the file since the first check
+            yield file, status.st_size
     except OSError as error:
         if str(error.filename or path) != str(path):  # the caller reads or writes another file within the block
             raise
         raise ModelFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelFileError(f"{path} is not a regular file.")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file. Opening a pipe would otherwise wait for a writer, possibly forever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_small_text(path: Path, *, encoding: str, limit: int) -> str:

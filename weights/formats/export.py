@@ -143,9 +143,14 @@ def _run_keras(path: Path, images: Batch) -> Batch:
 
 
 def _write_savedmodel(model: Model, path: Path) -> None:
+    import tensorflow as tf
+
     from detector.network.keras_model import build_keras
 
-    build_keras(model).export(str(path), verbose=False)
+    try:
+        build_keras(model).export(str(path), verbose=False)
+    except tf.errors.OpError as error:  # "FOLDER/FILE; No space left on device [Op:SaveV2]"
+        raise OSError(error.message.rpartition("; ")[2].partition(" [")[0]) from error
 
 
 def _run_savedmodel(path: Path, images: Batch) -> Batch:

@@ -22,6 +22,9 @@ MemoryEntries = Mapping[str, bytes]  # The three entries by name, without the pr
 ENTRY_NAMES = ("index", "bases", "features")
 PREFIX = "memory/"
 MAX_MEMORY_BYTES = 2**28  # Limit for all entries together: almost fifty times the memory that ships with `everyday`.
+MAX_INDEX_BYTES, MAX_INDEX_CONTAINERS = 2**24, 2**20
+"""Bytes of the index, and its lists and objects: 20,000 images with about 40 boxes each. The index of `everyday` has 250 bytes for each of
+its 400 images. As Python objects, an index of MAX_MEMORY_BYTES would take gigabytes."""
 
 
 def memory_checksum(entries: MemoryEntries) -> str:
@@ -37,6 +40,10 @@ def memory_arrays(entries: MemoryEntries) -> dict[str, np.ndarray[Any, np.dtype[
     """Return the entries as arrays by their names in the file. Raises ModelFileError if they are too large."""
     if (size := sum(len(entries[name]) for name in ENTRY_NAMES)) > MAX_MEMORY_BYTES:
         raise ModelFileError(f"the memory has {size:,} bytes; the limit is {MAX_MEMORY_BYTES:,}. Store fewer images with --memory.")
+    try:
+        _check_index(entries["index"])
+    except ModelFileError as error:
+        raise ModelFileError(f"{error} Store fewer images with --memory.") from error
     return {f"{PREFIX}{name}": np.frombuffer(entries[name], np.uint8) for name in ENTRY_NAMES}
 
 
@@ -60,6 +67,8 @@ def check_memory_entries(found: Mapping[str, tuple[str, tuple[int, ...]]]) -> No
         if dtype != "U8" or len(shape) != 1:
             raise ModelFileError(f"array {name!r} is {dtype} {list(shape)}, but the memory needs bytes (U8).")
         size += shape[0]
+        if name == f"{PREFIX}index" and shape[0] > MAX_INDEX_BYTES:
+            raise ModelFileError(f"the index of its memory has {shape[0]:,} bytes; the limit is {MAX_INDEX_BYTES:,}.")
     if size > MAX_MEMORY_BYTES:
         raise ModelFileError(f"its memory has {size:,} bytes; the limit is {MAX_MEMORY_BYTES:,}.")
 
@@ -75,10 +84,26 @@ def read_memory_entries(file: Any, checksum: str) -> dict[str, bytes]:
     return entries
 
 
+def parse_memory_index(index: bytes) -> Any:
+    """Parse the index of a memory. Raises ModelFileError if it is too large or not JSON, and UnicodeDecodeError if it is not ASCII."""
+    _check_index(index)
+    return parse_strict_json(index.decode("ascii"), f"{PREFIX}index")
+
+
+def _check_index(index: bytes) -> None:
+    """Raise ModelFileError if the index would take too much memory as Python objects."""
+    containers = index.count(b"[") + index.count(b"{")
+    if len(index) > MAX_INDEX_BYTES or containers > MAX_INDEX_CONTAINERS:
+        raise ModelFileError(
+            f"the index of the memory has {len(index):,} bytes with {containers:,} lists and objects; the limits are {MAX_INDEX_BYTES:,} "
+            f"and {MAX_INDEX_CONTAINERS:,}."
+        )
+
+
 def summarise_memory(entries: MemoryEntries) -> dict[str, Any]:
     """Return the size of a memory, and the images, input sizes and boxes that its index lists. Raises ModelFileError."""
     try:
-        index: Any = parse_strict_json(entries["index"].decode("ascii"), "memory/index")
+        index = parse_memory_index(entries["index"])
         boxes = Counter(index["labels"][number] for image in index["images"] for number in image["labels"])
         sizes = sorted({int(image["size"]) for image in index["images"]})
         return {

@@ -66,7 +66,10 @@ class InputParameters(RequestPart):
     binary_data_size: Annotated[int, Field(ge=0, le=MAX_LENGTH), INTEGRAL] | None = Field(
         default=None, description="Bytes of this tensor after the JSON."
     )
-    content_type: Literal["base64"] | None = Field(default=None, description="The elements after the JSON are base64.")
+    content_type: Literal["base64", "np"] | None = Field(
+        default=None,
+        description="base64: the elements after the JSON are base64. np, which MLServer's client adds to arrays, has no effect.",
+    )
 
 
 def _input_schema(name: str, datatype: str, rank: int, **data: Any) -> JsonDict:
@@ -134,7 +137,7 @@ class RequestedOutput(RequestPart):
 
 
 class InferParameters(RequestPart, DetectionParameters):
-    """Thresholds, and the encoding of the outputs. Parameters about queues and sequences are accepted and ignored."""
+    """Thresholds, and the encoding of the outputs. Parameters about queues and sequences, and MLServer's `content_type`, are ignored."""
 
     binary_data_output: bool = Field(default=False, description="Send each output as binary data, unless its own `binary_data` is false.")
     max_detections: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = MAX_DETECTIONS
@@ -143,6 +146,7 @@ class InferParameters(RequestPart, DetectionParameters):
     sequence_end: Annotated[Any, IGNORED] = None
     priority: Annotated[Any, IGNORED] = None
     timeout: Annotated[Any, IGNORED] = None
+    content_type: Annotated[Any, IGNORED] = None
 
 
 _EXAMPLE: JsonDict = {

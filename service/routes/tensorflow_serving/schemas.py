@@ -69,7 +69,7 @@ class PredictRequest(BaseModel):
 
     @model_validator(mode="after")
     def _check_one_field(self) -> Self:
-        if (self.instances is None) == (self.inputs is None) or {"instances", "inputs"} <= self.model_fields_set:
+        if (self.instances is None) == (self.inputs is None):
             raise ValueError('must have either "instances" or "inputs"')
         return self
 

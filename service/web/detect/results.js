@@ -4,6 +4,8 @@ import { at, element } from "../shared/dom.js";
 import { countOf } from "../shared/text.js";
 import { labelStyle, percent } from "./overlay.js";
 
+const MAX_SUGGESTED = 5; // labels
+
 /** Show a button for each detection, in the order of the boxes. */
 export function showList(detections, labels) {
   at("found").replaceChildren(
@@ -23,6 +25,21 @@ export function showList(detections, labels) {
       );
     }),
   );
+}
+
+/** Show the confidence that the model suggests for its labels, if it records any. Fine-tuning records that of the new labels. */
+export function showSuggestion(model) {
+  const texts = Object.entries(suggestedConfidence(model)).map(([label, value]) => `${label} ${percent(value)}`);
+  const more = texts.length > MAX_SUGGESTED ? ` and ${texts.length - MAX_SUGGESTED} more` : "";
+  at("suggestion").textContent = texts.length ? `The model suggests ${texts.slice(0, MAX_SUGGESTED).join(", ")}${more}.` : "";
+}
+
+function suggestedConfidence(model) {
+  try {
+    return JSON.parse(model.provenance.confidence ?? "{}");
+  } catch {
+    return {}; // the service reports the damaged record to clients that ask for confidence=auto
+  }
 }
 
 /** Show a checkbox for each label that has boxes above the chosen confidence, with their number. Labels that are not ticked stay visible. */

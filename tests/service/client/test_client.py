@@ -4,13 +4,16 @@ import threading
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import thread_time
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from detector.errors import SettingError
+import boxwright
+from detector.errors import SettingError, UnknownModel
 from service.client import client as client_module
 from service.client.client import ServiceClient, parse_retry_after
 from service.client.errors import RequestRejected, ServiceBusy, ServiceUnreachable, UnexpectedResponse
@@ -140,7 +143,7 @@ def test_every_attempt_sends_the_image():
     busy = [(503, {"retry-after": after}, BUSY_BODY) for after in ("7", "0", formatdate(0, usegmt=True))]
     with scripted_server(*busy, (200, {}, DETECTIONS_BODY)) as (url, bodies), ServiceClient(url, sleep=waits.append) as client:
         assert client.detect(b"image") == DetectResponse.model_validate_json(DETECTIONS_BODY)
-    assert waits == [7, 0, 0]
+    assert waits == [7, 1, 1]
     assert bodies == [b"image"] * 4
 
 
@@ -151,6 +154,17 @@ def test_client_gives_up_before_a_wait_that_exceeds_its_limit():
             client.detect(b"image")
         assert f"{url} is busy for another 4 s. The client has waited 8 s of at most 10 s." in str(error.value)
     assert waits == [4, 4]
+
+
+def test_service_that_is_busy_for_zero_seconds_again_and_again_does_not_keep_the_client_forever():
+    waits, busy = [], (503, {"retry-after": "0"}, BUSY_BODY)
+    with (
+        scripted_server(*[busy] * 9) as (url, _),
+        ServiceClient(url, max_wait=5, sleep=waits.append) as client,
+        pytest.raises(ServiceBusy, match=r"waited 5 s of at most 5 s"),
+    ):
+        client.detect(b"image")
+    assert waits == [1] * 5
 
 
 def test_503_without_retry_after_is_an_error():
@@ -188,6 +202,70 @@ def test_endless_response_is_cut_off(monkeypatch):
         pytest.raises(UnexpectedResponse, match="more than 100,000 bytes"),
     ):
         client.models()
+
+
+DETECTION = b'{"label": "a", "score": 1, "box": {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}}'
+
+
+@pytest.mark.parametrize(
+    "values",
+    [b",".join([DETECTION] * 100_001), b",".join([b"[]"] * 200_001), b",".join([b"1"] * 2_000_001)],
+    ids=["detections", "lists", "numbers"],
+)
+def test_response_with_millions_of_values_is_refused_before_it_is_parsed(values):
+    """A response of 250 MB took 5 GB of memory and 47 s."""
+    body = DETECTIONS_BODY.replace(b"[]", b"[" + values + b"]")
+    problem = b'{"type": "a", "title": "a", "status": 400, "detail": "a", "errors": [' + values + b"]}"
+    models = b'{"models": [], "refused": [], "x": [' + values + b"]}"
+    with scripted_server((200, {}, body), (400, {}, problem), (200, {}, models)) as (url, _), ServiceClient(url) as client:
+        for request in (lambda: client.detect(b"image"), lambda: client.detect(b"image"), client.models):
+            used = thread_time()
+            with pytest.raises(UnexpectedResponse):
+                request()
+            assert thread_time() - used < 0.3
+
+
+@pytest.mark.parametrize(
+    "detections",
+    [
+        *(DETECTION.replace(b'"xmin": 0', b'"xmin": ' + number) for number in (b"NaN", b"-Infinity", b"1e999")),
+        DETECTION.replace(b'"score": 1', b'"score": NaN'),
+    ],
+)
+def test_response_with_numbers_that_are_not_finite_is_refused(detections):
+    body = DETECTIONS_BODY.replace(b"[]", b"[" + detections + b"]")
+    with scripted_server((200, {}, body)) as (url, _), ServiceClient(url) as client, pytest.raises(UnexpectedResponse):
+        client.detect(b"image")
+
+
+def models_body(label):
+    model = b'{"name": "m", "labels": ["%s"], "input_size": 1, "parameters": 1, "engine": "e", "default": true, "provenance": {}}' % label
+    return b'{"models": [' + model + b"]}"
+
+
+def test_public_client_asks_for_the_labels_again_if_a_new_version_has_others():
+    old, new = (DETECTIONS_BODY.replace(b"[]", b"[" + DETECTION.replace(b'"a"', label) + b"]") for label in (b'"a"', b'"b"'))
+    responses = [(200, {}, body) for body in (old, models_body(b"a"), old, new, models_body(b"b"))]
+    image = Image.new("RGB", (8, 8))
+    with scripted_server(*responses) as (url, _), boxwright.Client(url) as client:
+        assert [client.detect(image)[0].label for _ in range(3)] == ["a", "a", "b"]
+
+
+def test_public_client_refuses_a_label_that_the_model_does_not_have():
+    """The label's index decides its colour, so such a result could not be drawn."""
+    responses = [(200, {}, body) for body in (DETECTIONS_BODY.replace(b"[]", b"[" + DETECTION + b"]"), models_body(b"b"))]
+    with (
+        scripted_server(*responses) as (url, _),
+        boxwright.Client(url) as client,
+        pytest.raises(UnknownModel, match="no longer serves the model 'm'"),
+    ):
+        client.detect(Image.new("RGB", (8, 8)))
+
+
+def test_annotated_image_that_is_not_base64_is_refused():
+    body = DETECTIONS_BODY[:-1] + b', "annotated": {"media_type": "image/png", "base64": "A"}}'
+    with scripted_server((200, {}, body)) as (url, _), ServiceClient(url) as client, pytest.raises(UnexpectedResponse):
+        client.detect(b"image", include_annotated=True)
 
 
 @pytest.mark.parametrize("length", ["500", "x"])

@@ -96,3 +96,9 @@ def test_head_is_answered_like_get_without_the_body(send_request, tiny_app, path
 
 def test_head_is_refused_where_get_is_not_allowed(send_request, tiny_app):
     assert send_request(tiny_app, "HEAD", "/detect").status_code == 405
+
+
+def test_the_served_document_has_all_schemas(tiny_app, send_request):
+    for _ in range(2):
+        assert send_request(tiny_app, "GET", "/openapi.json").json() == tiny_app.openapi()
+    assert "ImagesInJson" in tiny_app.openapi()["components"]["schemas"]

@@ -9,6 +9,7 @@ import httpx
 from detector.engines.onnxruntime import OnnxEngine
 from service.models.loaded_model import LoadedModel
 from tests.service.web.conftest import CAT, COLLAGE, ODD_LABEL, assert_drawn, detect_over_http
+from weights.formats.provenance import confidence_text
 
 
 def test_a_dropped_image_shows_the_boxes_of_the_api(page, url):
@@ -94,6 +95,25 @@ def test_the_model_list_is_updated_when_the_window_gets_the_focus(page, url, reg
     page.tab.wait_for_selector("#model option[value=added]", state="detached")
     assert names() == ["everyday", "odd"]
     assert page.tab.input_value("#model") == "everyday"
+
+
+def test_the_confidence_that_a_model_suggests_is_shown(page, registry, tiny_model):
+    suggestions = {"tuned": {"confidence": confidence_text({tiny_model.spec.labels[0]: 0.163})}, "damaged": {"confidence": "{"}}
+    page.choose_files(CAT)
+    assert page.tab.inner_text("#suggestion") == ""
+    try:
+        for name, provenance in suggestions.items():
+            model = replace(tiny_model, provenance=provenance)
+            registry.set_folder_versions(name, [LoadedModel.of(model, OnnxEngine.of(model), name=name, version="1")])
+        page.tab.evaluate("dispatchEvent(new Event('focus'))")
+        page.tab.wait_for_selector("#model option[value=damaged]", state="attached")
+        for name, shown in (("tuned", f"The model suggests {tiny_model.spec.labels[0]} 16%."), ("damaged", "")):
+            page.tab.select_option("#model", name)
+            page.wait_for_response()
+            assert page.tab.inner_text("#suggestion") == shown
+    finally:
+        for name in suggestions:
+            registry.set_folder_versions(name, [])
 
 
 def test_a_sample_image_opens_with_one_click_and_its_curl_command_downloads_it(page, tmp_path):

@@ -1,5 +1,6 @@
 import math
 import tomllib
+from time import thread_time
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,31 @@ def test_the_error_of_an_invalid_toml_file_names_it(tmp_path):
     path.write_text("epochs = = 3", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"x\.toml: not readable as TOML"):
         Config.read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 40_000 + "a = 1",
+        "epochs = 3\n[" + '"a" . ' * 40_000 + "a]",
+        "x = {b = 1, " + "a." * 40_000 + "a = 1}",
+        "x = [\n{" + "a." * 40_000 + "a = 1}]",
+        "x = " + "[" * 50_000,
+        "x = " + "{a = " * 50_000,
+        "seed = " + "9" * 5_000,
+        "seed = 0x" + "f" * 200_000,
+        "#" + "a" * 2**18,
+    ],
+    ids=["key", "table", "inline", "lines", "lists", "tables", "number", "hexadecimal", "size"],
+)
+def test_a_toml_file_that_is_expensive_to_parse_is_refused_at_once(tmp_path, text):
+    """A key with 20,000 dots took 4 s."""
+    path = tmp_path / "x.toml"
+    path.write_text(text, encoding="utf-8")
+    used = thread_time()
+    with pytest.raises(ConfigError, match=r"x\.toml: not readable as TOML"):
+        Config.read(path)
+    assert thread_time() - used < 0.5
 
 
 def test_several_sizes_form_a_size_plan():

@@ -64,7 +64,7 @@ def test_subfolders_of_a_flat_data_set_are_unread(make_files):
     unread = unread_annotations(folder)
     assert unread == [folder / "more/b.xml"]
     assert describe_unread(folder, unread).startswith(
-        "only annotations in the folder itself are read. Ignored: 1 other, such as more/b.xml. Move these"
+        "only annotations in the folder itself are read. Ignored: 1 other, such as more/b.xml. Move them"
     )
 
 
@@ -72,7 +72,9 @@ def test_files_next_to_folders_of_image_sets_are_unread(make_files):
     folder = make_files("train/a.xml", "train/a.jpg", "valid/b.xml", "valid/b.jpg", "more/c.xml", "more/c.jpg")
     unread = unread_annotations(folder)
     assert unread == [folder / "more/c.xml"]
-    assert describe_unread(folder, unread).startswith("only annotations in the folders of image sets are read. Ignored: 1 other,")
+    assert describe_unread(folder, unread).startswith(
+        "only annotations in the folders of image sets are read. Ignored: 1 other, such as more/c.xml. Rename their folder"
+    )
 
 
 def test_the_description_names_the_command_that_joins_both_parts(make_files):

@@ -62,6 +62,20 @@ def test_a_finding_quotes_the_file_and_the_numbers_in_it(make_dataset):
     ]
 
 
+@pytest.mark.parametrize(
+    ("objects", "hinted"),
+    [
+        ([("dog", 0.1, 0.2, 0.5, 0.75), ("dog", 0.4, 0.1, 1, 1)], True),
+        ([("dog", 0, 0, 1, 1)], False),
+        ([("dog", 0.1, 0.2, 0.5, 0.75), ("dog", 5, 5, 5, 20)], False),
+    ],
+)
+def test_boxes_in_fractions_of_the_image_get_a_hint(make_dataset, objects, hinted):
+    details = [finding.detail for finding in check_dataset(make_dataset({"a": objects})).findings if finding.kind in ("empty", "elsewhere")]
+    assert [("If these are fractions of the image" in detail) for detail in details] == [hinted] * len(details)
+    assert details
+
+
 def test_missing_and_unreadable_files_are_findings(make_dataset):
     folder = make_dataset({name: [DOG] for name in "abcdefg"}, {"train": list("abcdefg")})
     (folder / "Annotations" / "a.xml").unlink()

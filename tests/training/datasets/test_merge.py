@@ -105,6 +105,18 @@ def test_a_source_without_image_sets_goes_to_train_and_a_merged_set_can_be_merge
     assert read_labelled(tmp_path / "again") == read_labelled(tmp_path / "merged") | {"e": frozenset({"dog"})}
 
 
+@pytest.mark.parametrize(
+    ("folders", "merged"), [(("train", "Valid", "test2017"), {"train", "val", "test"}), (("my_test", "val-old"), {"train"})]
+)
+def test_a_source_without_image_sets_goes_to_the_set_that_its_folder_is_named_after(tmp_path, annotated, save_image, folders, merged):
+    for name in folders:
+        save_image(tmp_path / name / "images" / f"{name}.jpg", 1)
+        (tmp_path / name / "Annotations").mkdir()
+        (tmp_path / name / "Annotations" / f"{name}.xml").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    summary = merge_datasets([tmp_path / name for name in folders], tmp_path / "merged")
+    assert summary.by_set.keys() == merged
+
+
 def test_an_image_in_two_sets_is_written_once(make_dataset, tmp_path):
     folders = [make_dataset({name: [DOG]}, {"train": [name], "trainval": [name]}, name) for name in "ab"]
     summary = merge_datasets(folders, tmp_path / "merged")

@@ -51,11 +51,12 @@ def test_files_of_other_programs_are_ignored(make_dataset, annotated):
     assert check_dataset(folder).findings == ()
 
 
+@pytest.mark.parametrize("suffix", [".XML", ".Xml"])
 @pytest.mark.parametrize("places", [("JPEGImages", "Annotations"), (".", "."), ("train", "train")])
-def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, save_image, places):
+def test_annotations_with_a_suffix_in_capitals_are_read(tmp_path, annotated, save_image, places, suffix):
     save_image(tmp_path / places[0] / "a.JPG", 1, format="JPEG")
     (tmp_path / places[1]).mkdir(exist_ok=True)
-    (tmp_path / places[1] / "a.XML").write_text(annotated([("dog", 1, 1, 30, 40)]))
+    (tmp_path / places[1] / f"a{suffix}").write_text(annotated([("dog", 1, 1, 30, 40)]))
     assert [sample.labels for sample in read_set(tmp_path, "all")] == [("dog",)]
     assert check_dataset(tmp_path).findings == ()
 
@@ -274,3 +275,29 @@ def test_annotations_in_a_folder_named_labels_are_no_yolo_data(tmp_path, annotat
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.xml").write_text(annotated([]))
     assert image_sets(tmp_path) == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("folders", "unread"),
+    [
+        (("train", "vaild"), {"vaild": 1}),
+        ((".", "train", "valid"), {"train": 1, "valid": 1}),
+        (("train", "valid"), {}),
+        (("Annotations/a", "Annotations/b"), {}),
+        (("Annotations", "Annotations_old"), {"Annotations_old": 1}),
+    ],
+)
+def test_annotations_in_folders_that_are_not_read_are_findings(tmp_path, annotated, save_image, folders, unread):
+    for number, folder in enumerate(folders):
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        save_image((tmp_path / "JPEGImages" if "Anno" in folder else place) / f"{number}.jpg", number)
+        (place / f"{number}.xml").write_text(annotated([("dog", 1, 1, 30, 40)], filename=f"{number}.jpg"))
+    findings = check_dataset(tmp_path).findings
+    assert {finding.where: finding.count for finding in findings if finding.kind == "unread"} == unread
+
+
+@pytest.mark.parametrize("line", ['"a b"', '"a b" 1', '"a b"  -1', "a b", "a b 1"])
+def test_the_quoted_names_of_datumaro_and_cvat_are_read(make_dataset, line):
+    folder = make_dataset({"a b": [("dog", 1, 1, 30, 40)]}, {"train": [line]})
+    assert [sample.name for sample in read_set(folder, "train")] == ["a b"]

@@ -48,6 +48,22 @@ def test_options_and_memory_decide_whether_classes_are_kept(options, has_memory,
     assert KeptClasses.decide(resolved, small_model, ("blue", "red"), memory if has_memory else None) == kept  # as in a resumed run
 
 
+@pytest.mark.parametrize(
+    ("options", "has_memory", "sentence", "warns"),
+    [
+        ({}, True, "The new model keeps the 2 classes of the initial model and learns 1 new class: blue.", False),
+        ({}, False, "The new model detects 1 class: blue. It loses 2 classes of the initial model.", True),
+        ({"classes": "replace"}, False, "The new model detects 1 class: blue. It loses 2 classes of the initial model.", False),
+        ({"network": "tiny", "freeze": "none"}, False, "The new model detects 1 class: blue.", False),
+    ],
+)
+def test_the_classes_of_the_new_model_are_described(options, has_memory, sentence, warns, memory, small_model, caplog):
+    config = Config(**({"epochs": 20} | options))
+    kept = KeptClasses.decide(config, small_model, ("blue",), memory if has_memory else None)
+    assert kept.describe() == sentence
+    assert ("The initial model has no memory" in caplog.text) == warns
+
+
 def test_a_frozen_backbone_with_cached_features_is_the_default_with_a_memory(memory, small_model):
     config = KeptClasses.decide(Config(), small_model, ("blue",), memory).resolve(Config())
     assert (config.unfreeze_at, config.cache_features) == (20.0, CACHED_VIEWS)

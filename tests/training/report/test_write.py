@@ -189,6 +189,17 @@ def test_report_states_the_ap50_of_a_new_class_and_advises_a_longer_run_if_it_is
     assert "--epochs" in text
 
 
+def test_report_of_an_exploded_loss_advises_a_lower_learning_rate_instead_of_a_longer_run(run):
+    folder = run()
+    divergence = {"reason": "The loss rose from 18 to 7e+10, so the learning rate 5 is too high", "learning_rate": "0.0003"}
+    conclusion = {"new_labels": ["blue"], "new_ap50": {"blue": 0.0625}, "divergence": divergence}
+    (folder.path / "conclusion.json").write_text(json.dumps(conclusion))
+    text = report_of(folder).text
+    assert "so the learning rate 5 is too high. Start a new run:" in text
+    assert "--learning-rate 0.0003" in text
+    assert "longer training" not in text
+
+
 def test_report_of_a_killed_run_explains_how_to_continue_it(run):
     folder = run()
     assert f"boxwright finetune --resume {folder.path}" in report_of(folder).text

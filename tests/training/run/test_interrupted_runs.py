@@ -88,6 +88,23 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(new_run, finished)
     assert step_metrics(finished[1].folder) == step_metrics(killed.folder.path)
 
 
+def test_a_run_that_is_in_progress_cannot_be_resumed(new_run):
+    run, refusals = new_run(epochs=1), []
+
+    class Resume(Events):
+        def step_finished(self, metrics):
+            if metrics["step"] == 2:
+                with pytest.raises(TrainingError, match="another process is training this run"):
+                    resume(run.folder.path)
+                command = [sys.executable, "-m", "cli.main", "finetune", "--resume", str(run.folder.path)]
+                refusals.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True))
+
+    run.train(Resume())
+    assert [refusal.returncode for refusal in refusals] == [2]
+    assert f"{run.folder.path}: another process is training this run." in refusals[0].stderr
+    assert [row["step"] for row in step_metrics(run.folder.path)] == list(range(1, run.setup.batches.steps + 1))
+
+
 def test_resuming_with_another_number_of_threads_logs_a_warning(new_run, monkeypatch, caplog):
     run = new_run()
     threads = run.folder.environment()["threads"]

@@ -88,7 +88,7 @@ def test_nan_loss_ends_the_run_with_advice_and_keeps_the_last_checkpoint(new_run
     run = new_run(**settings, freeze="none", new_layers="output", batch_norm="frozen")
     with pytest.raises(TrainingError, match=r"step \d+: the loss is NaN or infinite \(loss terms: .*gradients: .*\)\.") as raised:
         run.train()
-    advice = "Start a new run with --learning-rate 1 --clip global-norm --model \\S+; --resume would repeat the same steps"
+    advice = "Start a new run with --learning-rate 0.0003 --clip global-norm --model \\S+; --resume would repeat the same steps"
     assert re.search(advice, str(raised.value))
     events = [event for path in (run.folder.path / "tensorboard").iterdir() for event in tf.compat.v1.train.summary_iterator(str(path))]
     assert {event.step for event in events if event.summary.value} == {row["step"] for row in step_metrics(run.folder.path)}

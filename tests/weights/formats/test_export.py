@@ -1,5 +1,6 @@
 """Every export opens in its own framework and gives the same output as the model."""
 
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -135,3 +136,16 @@ def test_force_replaces_a_file_but_not_a_folder(tiny_model, tmp_path):
 def test_a_missing_folder_is_named(tiny_model, tmp_path):
     with pytest.raises(ExportError, match=r"the folder .*nowhere does not exist\. Create it"):
         export_model(tiny_model, "onnx", tmp_path / "nowhere" / "m.onnx", pixels=noise(tiny_model))
+
+
+@pytest.mark.parametrize("target", EXPORTERS)
+def test_a_disk_without_space_is_explained_and_no_part_of_the_export_remains(everyday, target, tmp_path):
+    path = (tmp_path / "model").with_suffix(EXPORTERS[target].suffix[0])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ExportError, match=r"model\S* cannot be written: File too large\. Choose a folder"):
+            export_model(everyday, target, path, pixels=noise(everyday))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())

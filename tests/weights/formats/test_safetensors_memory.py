@@ -6,7 +6,8 @@ import pytest
 
 from detector.errors import ModelFileError
 from tests.weights.formats.model_files import models_equal, split_file, write_file
-from weights.formats.memory_entries import MAX_MEMORY_BYTES, memory_checksum
+from weights.formats import memory_entries
+from weights.formats.memory_entries import MAX_INDEX_BYTES, MAX_INDEX_CONTAINERS, MAX_MEMORY_BYTES, memory_checksum, summarise_memory
 from weights.formats.safetensors import content_checksum, load_memory, load_model, read_header, save_model
 
 MEMORY = {"index": b'{"images": []}', "bases": b"\1\2\3", "features": bytes(range(200))}
@@ -76,6 +77,24 @@ def test_a_memory_above_the_limit_is_neither_written_nor_read(tmp_path, minimal_
     with pytest.raises(ModelFileError, match="the limit is 268,435,456"):
         save_model(minimal_model, tmp_path / "large.safetensors", memory=MEMORY | {"features": bytes(MAX_MEMORY_BYTES)})
     assert not (tmp_path / "large.safetensors").exists()
+
+
+def test_an_index_above_its_own_limit_is_neither_written_nor_read(tmp_path, minimal_model, monkeypatch):
+    """An index of 60 MB took 1.5 GB of memory and 7 s to parse."""
+    path = tmp_path / "large.safetensors"
+    for index in (b" " * (MAX_INDEX_BYTES + 1), b"[" * (MAX_INDEX_CONTAINERS + 1)):
+        entries = MEMORY | {"index": index}
+        with pytest.raises(ModelFileError, match=r"index of the memory.*limits are 16,777,216 and 1,048,576.*--memory"):
+            save_model(minimal_model, path, memory=entries)
+        assert not path.exists()
+        with pytest.raises(ModelFileError, match="limits are 16,777,216 and 1,048,576"):
+            summarise_memory(entries)
+    monkeypatch.setattr(memory_entries, "MAX_INDEX_BYTES", 2**25)  # as a file of another program may have it
+    save_model(minimal_model, path, memory=MEMORY | {"index": b" " * (2**24 + 1)})
+    monkeypatch.undo()
+    for read in (load_memory, load_model):
+        with pytest.raises(ModelFileError, match=r"large\.safetensors: the index of its memory has 16,777,217 bytes"):
+            read(path)
 
 
 def test_saving_a_memory_is_deterministic(tmp_path, minimal_model):

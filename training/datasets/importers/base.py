@@ -101,6 +101,19 @@ def name_of(folder: Path, relative: PurePosixPath) -> str:
     return name
 
 
+def undecided_notes(paths: Sequence[PurePosixPath], decided: int, image_set: str) -> list[str]:
+    """Return a sentence about images that are in the default set, although the folders of other images name their set.
+
+    Args:
+        paths: The images in the default set.
+        decided: Number of the other images.
+        image_set: The default set.
+    """
+    if not paths or not decided:
+        return []
+    return [f"{count_of(len(paths), 'image')} in folders that name no image set, such as {paths[0]}: imported into {image_set}."]
+
+
 def joined_classes(classes: Iterable[tuple[int | str, str]]) -> list[str]:
     """Return a sentence about each label that several classes have. classes: numbers and labels."""
     numbers: dict[str, list[str]] = {}

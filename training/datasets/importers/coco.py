@@ -7,7 +7,7 @@ empty, it is derived from the polygon or the mask. A rotated box (CVAT's attribu
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +20,8 @@ from detector.messages import count_of
 from detector.text_encoding import decode_text
 from training.data.exif_orientation import Size
 from training.data.rotated_boxes import is_rotated, rectangle_around
-from training.data.voc_layout import DEFAULT_SET, set_of_name, set_of_path
-from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of
+from training.data.voc_layout import DEFAULT_SET, is_name_of_set, set_of_name, set_of_path
+from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, joined_classes, name_of, undecided_notes
 from training.datasets.importers.coco_images import FoundImage, ImageFinder, image_folders
 from training.datasets.importers.coco_masks import corners_of_mask
 from training.errors import DatasetError
@@ -154,7 +154,9 @@ def read_coco(annotations: Path, image_folder: Path | None, *, image_set: str | 
         if image.id in found and found[image.id].path in frames.readable
     ]
     notes = ["All boxes are in fractions of the image: converted to pixels."] if in_fractions else []
-    return ImportedDataset(imported, (*notes, *_notes(file, found), *frames.notes()))
+    if common_set and not image_set and not set_of_name(annotations.stem) and not is_name_of_set(annotations.parent.name):
+        notes.append(f"The folder name {annotations.parent.name} puts all images into the set {common_set}. --set chooses another set.")
+    return ImportedDataset(imported, (*notes, *_set_notes(found.values(), common_set), *_notes(file, found), *frames.notes()))
 
 
 def _find_images(annotations: Path, file: _CocoFile, folders: Sequence[Path]) -> dict[_Id, FoundImage]:
@@ -207,6 +209,13 @@ def _notes(file: _CocoFile, found: Mapping[_Id, FoundImage]) -> list[str]:
     if boxless := sum(each.corners is None for each in file.annotations):
         notes.append(f"{count_of(boxless, 'annotation')} without a box, a polygon or a mask: skipped.")
     return notes
+
+
+def _set_notes(found: Collection[FoundImage], common_set: str | None) -> list[str]:
+    if common_set:
+        return []
+    undecided = [image.relative for image in found if set_of_path(image.relative.parts[:-1]) is None]
+    return undecided_notes(undecided, len(found) - len(undecided), DEFAULT_SET)
 
 
 def set_of_coco_file(path: Path) -> str | None:

@@ -1,6 +1,6 @@
 """Import YOLO data sets (docs.ultralytics.com/datasets/detect, and Darknet's own layout)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -9,11 +9,11 @@ import numpy as np
 from detector.messages import count_of
 from training.data.exif_orientation import ExifFrame
 from training.data.voc_layout import set_of_path
-from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of
+from training.datasets.importers.base import ImageFrames, ImportedDataset, ImportedImage, name_of, undecided_notes
 from training.datasets.importers.yolo_config import YoloConfig
 from training.datasets.importers.yolo_labels import Classes, LabelProblems, have_keypoints, read_label_file
 from training.datasets.importers.yolo_layout import YOLO_IMAGE_FOLDERS, YoloFolder
-from training.datasets.importers.yolo_sets import resolve_sets
+from training.datasets.importers.yolo_sets import check_folds, resolve_sets
 from training.errors import DatasetError
 from training.events import SILENT, Events
 
@@ -40,6 +40,7 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     _check_any_image(files)
     images, foreign = files.images()
     sets, notes = resolve_sets(files, config)
+    check_folds(files, config, sets)
     if config.sets:
         images, unlisted = tuple(sorted(sets)), len(set(images) - set(sets))
         notes += [f"{count_of(unlisted, 'image')} outside of the named sets: skipped."] if unlisted else []
@@ -52,13 +53,22 @@ def read_yolo(folder: Path, *, image_set: str, events: Events = SILENT) -> Impor
     classes = config.classes
     if not classes.has_keypoints and have_keypoints(map(files.text_path, files.label_files.values())):
         classes = replace(classes, has_keypoints=True)
-    imported = []
-    for path in images:
-        own_sets = tuple(sets.get(path, ())) or (set_of_path(path.parts[:-1]) or image_set,)
-        imported.append(_read_image(files, classes, path, frames.readable[folder / path], own_sets, problems))
+    own_sets, set_notes = _sets_by_image(images, sets, image_set)
+    imported = [_read_image(files, classes, path, frames.readable[folder / path], own_sets[path], problems) for path in images]
     problems.raise_errors()
     _check_labels_used(files, imported)
+    notes += set_notes
     return ImportedDataset(imported, (*notes, *frames.notes(), *_notes(files, images, imported, problems)))
+
+
+def _sets_by_image(
+    images: Sequence[PurePosixPath], named: Mapping[PurePosixPath, Sequence[str]], default: str
+) -> tuple[dict[PurePosixPath, tuple[str, ...]], list[str]]:
+    """Return the sets of each image: those that the data set names, or the one in the image's path, or the default. Also return notes."""
+    decided = {path: tuple(named.get(path, ())) or tuple(filter(None, [set_of_path(path.parts[:-1])])) for path in images}
+    undecided = [path for path, own in decided.items() if not own]
+    notes = undecided_notes(undecided, len(images) - len(undecided), default)
+    return decided | dict.fromkeys(undecided, (default,)), notes
 
 
 def _check_folder(folder: Path) -> None:

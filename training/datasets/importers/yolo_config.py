@@ -39,6 +39,7 @@ class YoloConfig:
     path: str  # of the file with the classes
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # set -> folders, list files and images as written
     root: str = ""  # data.yaml's `path`
+    names_sets: bool = False  # the file itself names the sets; otherwise they come from .data files or list files
 
     @classmethod
     def read(cls, files: YoloFolder) -> "YoloConfig":
@@ -80,7 +81,7 @@ class YoloConfig:
         if of_yaml := _sets_of_yaml(files.folder / path, values):
             path_value = values.get("path")  # with aliases, the text of a list or mapping could fill the memory
             sets, root = of_yaml, path_value if isinstance(path_value, str) else ""
-        return cls(classes, str(path), sets, root)
+        return cls(classes, str(path), sets, root, bool(of_yaml))
 
 
 def _check_same_classes(files: YoloFolder, first: YoloConfig, second: YoloConfig) -> None:
@@ -98,6 +99,8 @@ def _check_same_classes(files: YoloFolder, first: YoloConfig, second: YoloConfig
 def _other_format(files: YoloFolder) -> str:
     """Return a sentence and a space if the files are those of another data set, else an empty string."""
     nested = next((path for path in files.files if path.name in CLASS_FILES), None)
+    if hidden := next((path for path in files.files if path.name.lower().endswith((".yaml.txt", ".yml.txt"))), None):
+        return f"{hidden} has a surplus suffix: rename it to {hidden.stem}. "
     if nested:
         return f"{nested.name} is in {nested.parent}. Import that folder. "
     if any(path.name == "_annotations.txt" for path in files.files):  # Roboflow's YOLO Keras and YOLOv4 PyTorch
@@ -113,11 +116,18 @@ def _config_candidates(files: YoloFolder) -> tuple[list[PurePosixPath], list[Pur
     known = [PurePosixPath(name) for name in CLASS_FILES if PurePosixPath(name) in files.files]
     top = [path for path in files.files if len(path.parts) == 1 and path.suffix.lower() in (*_YAML, ".names")]
     nested = [path for path in files.files if path.name.lower() in CLASS_FILE_NAMES or path.suffix.lower() == ".names"]
+    nested += _yaml_apart_from_images(files)
     nested += [found for path in files.files if path.suffix.lower() == ".data" if (found := class_file_of_data(files, path))]
     others = [path for path in dict.fromkeys((*top, *nested)) if path not in known]
     for path in (*known, *others):
         file_inside(files.folder, path)
     return known, others
+
+
+def _yaml_apart_from_images(files: YoloFolder) -> list[PurePosixPath]:
+    """Return YAML files in folders without images, such as data/pets.yaml next to images. Other nested folders are data sets."""
+    folders = {parent for image in files.all_images for parent in image.parents}
+    return [path for path in files.files if len(path.parts) > 1 and path.suffix.lower() in _YAML and path.parent not in folders]
 
 
 def _unusual_class_files(files: YoloFolder) -> list[PurePosixPath]:

@@ -23,8 +23,8 @@ LABEL_FOLDERS = ("labels", "label", "txt", "txts", "labeltxt", "yolo", "labels_y
 OTHER_LABEL_SUFFIXES = (".json", ".xml", ".csv")
 RESULTS_FOLDER = "runs"
 """Folder of the results of YOLO runs, which is skipped."""
-CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "predefined_classes.txt"})
-OTHER_CLASS_FILE_NAMES = frozenset({"labels.txt", "names.txt", "class_names.txt"})
+CLASS_FILE_NAMES = frozenset({"classes.txt", "_darknet.labels", "darknet.labels", "predefined_classes.txt"})
+OTHER_CLASS_FILE_NAMES = frozenset({"labels.txt", "names.txt", "class_names.txt", "class_list.txt"})
 """Names that may also mean something else. They are used if there is no other file of class names."""
 
 

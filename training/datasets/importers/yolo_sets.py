@@ -1,7 +1,7 @@
 """Find the images of the folders, list files and patterns that a YOLO data set names for its image sets."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from glob import has_magic
@@ -62,6 +62,16 @@ def resolve_sets(files: YoloFolder, config: YoloConfig) -> tuple[dict[PurePosixP
         for path in dict.fromkeys(found):
             sets.setdefault(path, []).append(image_set)
     return sets, notes
+
+
+def check_folds(files: YoloFolder, config: YoloConfig, sets: Mapping[PurePosixPath, Sequence[str]]) -> None:
+    """Raise DatasetError if list files of several folders, as of cross-validation, put an image into several sets."""
+    several = next((named for named in config.sets.values() if len(named) > 1), None)
+    if several and not config.names_sets and any(len(each) > 1 for each in sets.values()):
+        raise DatasetError(
+            f"{files.folder}: several lists have the name of one set, such as {several[0]} and {several[1]}, and put images into several "
+            "sets. If these are folds of cross-validation, name the lists of one fold in data.yaml as train and val."
+        )
 
 
 class _Search:

@@ -160,6 +160,14 @@ def test_the_model_name_that_kserves_python_client_adds_to_the_body_is_ignored(h
     assert response.json()["outputs"] == http.post(INFER, json=request).json()["outputs"]
 
 
+def test_the_content_types_that_mlservers_client_adds_have_no_effect(http):
+    pixels = {"name": "pixels", "shape": [1, 8, 8, 3], "datatype": "UINT8", "data": [7] * 192}
+    added = {"parameters": {"content_type": "np"}}
+    response = http.post(INFER, json={"inputs": [pixels | added]} | added)
+    assert response.status_code == 200, response.text
+    assert response.json() == http.post(INFER, json={"inputs": [pixels]}).json()
+
+
 @pytest.mark.parametrize("nulls", NULLS, ids=str)
 def test_null_in_an_optional_field_means_that_it_is_absent(http, make_image_bytes, nulls):
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(make_image_bytes()).decode()]}

@@ -153,6 +153,12 @@ def test_a_signature_name_of_null_is_the_default(http, make_image_bytes):
     assert response.status_code == 200
 
 
+@pytest.mark.parametrize(("given", "absent"), [("instances", "inputs"), ("inputs", "instances")])
+def test_null_in_the_other_field_of_images_means_that_it_is_absent(http, make_image_bytes, given, absent):
+    response = http.post(f"{URL}:predict", json={given: [b64(make_image_bytes())], absent: None})
+    assert response.status_code == 200, response.text
+
+
 def test_unknown_top_level_fields_are_ignored(http, make_image_bytes):
     body = {"instances": [b64(make_image_bytes())]}
     extended = body | {"model": "resnet", "id": 7, "parameters": {"a": None}, "version": None}

@@ -203,3 +203,30 @@ def test_folders_of_coco_images_are_image_sets_unless_the_file_or_the_user_names
     path.write_text(json.dumps(content))
     summary = write_imported(read_coco(path, None, image_set=image_set), tmp_path / "made")
     assert summary.images_by_set == sets
+
+
+@pytest.mark.parametrize(
+    ("place", "image_set", "notes"),
+    [
+        ("my_test/result.json", None, ("The folder name my_test puts all images into the set test. --set chooses another set.",)),
+        ("my_test/result.json", "train", ()),
+        ("my_test/instances_val.json", None, ()),
+        ("valid/result.json", None, ()),
+        ("train2017/result.json", None, ()),
+    ],
+)
+def test_a_note_names_the_folder_that_decides_the_set(tmp_path, save_image, place, image_set, notes):
+    folder, name = (tmp_path / place).parent, (tmp_path / place).name
+    path = write_coco(folder, save_image, {"bbox": [1, 2, 3, 4]}, place=name)
+    assert read_coco(path, None, image_set=image_set).notes == notes
+
+
+def test_coco_images_in_a_folder_that_names_no_set_next_to_folders_of_sets_are_noted(tmp_path, save_image):
+    folder = tmp_path / "pets"
+    path = write_coco(folder, save_image, {"bbox": [1, 2, 3, 4]}, path="train/a.jpg", file_name="train/a.jpg")
+    content = json.loads(path.read_text())
+    content["images"].append({"id": 2, "file_name": "vaild/b.jpg"})
+    path.write_text(json.dumps(content))
+    save_image(folder / "vaild" / "b.jpg", 2)
+    assert read_coco(path, None).notes == ("1 image in folders that name no image set, such as vaild/b.jpg: imported into train.",)
+    assert read_coco(path, None, image_set="train").notes == ()

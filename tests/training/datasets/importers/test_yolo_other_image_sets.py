@@ -7,7 +7,52 @@ from training.datasets.importers.yolo import read_yolo
 
 TWO_IMAGES = images("images/a.jpg", "images/b.jpg") | {"labels/a.txt": BOX, "labels/b.txt": BOX, "classes.txt": "dog\ncat\n"}
 
+FOLDS = {"fold_1/train.txt": "images/a.jpg\n", "fold_1/val.txt": "images/b.jpg\n"}
+OTHER_FOLDS = {"fold_2/train.txt": "images/b.jpg\n", "fold_2/val.txt": "images/a.jpg\n"}
+
 LAYOUTS = [
+    Layout(
+        "folds of cross-validation", TWO_IMAGES | FOLDS | OTHER_FOLDS, error="fold_1/train.txt and fold_2/train.txt, and put images into"
+    ),
+    Layout(
+        "one fold in data.yaml",
+        TWO_IMAGES | FOLDS | OTHER_FOLDS | {"data.yaml": f"train: fold_2/train.txt\nval: fold_2/val.txt\n{NAMES}"},
+        {"train": 1, "val": 1},
+        2,
+    ),
+    Layout(
+        "lists of several recordings",
+        TWO_IMAGES | {"day1/train.txt": "images/a.jpg\n", "day2/train.txt": "images/b.jpg\n"},
+        {"train": 2},
+        2,
+    ),
+    Layout(
+        "data.yaml in a folder without images",
+        TWO_IMAGES | {"data/pets.yaml": f"train: ../images/a.jpg\nval: ../images/b.jpg\n{NAMES}", "classes.txt": "dog\ncat\nowl\n"},
+        {"default": 2},
+        2,
+    ),
+    *(
+        Layout(
+            f"an image in the folder {name} next to train",
+            images("train/images/a.jpg", f"{name}/images/b.jpg")
+            | {"train/labels/a.txt": BOX, f"{name}/labels/b.txt": BOX, "classes.txt": "dog"},
+            sets,
+            2,
+            notes,
+        )
+        for name, sets, notes in (
+            ("validate", {"train": 1, "val": 1}, ()),
+            *(
+                (
+                    name,
+                    {"train": 1, "default": 1},
+                    (f"1 image in folders that name no image set, such as {name}/images/b.jpg: imported into",),
+                )
+                for name in ("vaild", "dev")
+            ),
+        )
+    ),
     *(
         Layout(f"sets in data.yaml as {kind}", TWO_IMAGES | {"data.yaml": f"{text}{NAMES}"}, {"train": 1, "val": 1}, 2)
         for kind, text in (

@@ -25,12 +25,34 @@ def test_polygons_that_look_like_keypoints_in_one_line_stay_polygons(tmp_path, s
     assert dataset.notes[0].startswith("2 polygons: imported as the upright rectangle")
 
 
-@pytest.mark.parametrize("name", ["labels.txt", "Labels.txt", "names.txt", "class_names.txt", "data/labels.txt"])
+def test_a_yaml_file_in_a_folder_without_images_names_classes_and_sets(tmp_path, save_image):
+    config = f"train: ../images/train\nval: ../images/val\n{NAMES}"
+    files = images("images/train/a.jpg", "images/val/b.jpg") | {
+        "labels/train/a.txt": BOX,
+        "data/pets.yaml": config,
+        "data/hyp.yaml": "lr: 1",
+    }
+    dataset = read_yolo(write_files(tmp_path / "yolo", files, save_image), image_set="train")
+    assert [(image.image_sets, image.labels) for image in dataset.images] == [(("train",), ("dog",)), (("val",), ())]
+
+
+def test_a_surplus_suffix_of_data_yaml_which_windows_hides_is_named(tmp_path, save_image):
+    files = images("images/a.jpg") | {"labels/a.txt": BOX, "data.yaml.txt": NAMES}
+    with pytest.raises(DatasetError, match=r"data\.yaml\.txt has a surplus suffix: rename it to data\.yaml\."):
+        read_yolo(write_files(tmp_path / "yolo", files, save_image), image_set="train")
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "Labels.txt", "names.txt", "class_names.txt", "class_list.txt", "data/labels.txt"])
 def test_other_names_of_class_files_are_read_if_there_is_no_usual_one(tmp_path, save_image, name):
     root = write_files(tmp_path / "yolo", images("images/a.jpg") | {"labels/a.txt": BOX, name: "owl\nfox\n"}, save_image)
     assert read_yolo(root, image_set="train").images[0].labels == ("owl",)
     (root / "classes.txt").write_text("dog\ncat\n")
     assert read_yolo(root, image_set="train").images[0].labels == ("dog",)
+
+
+def test_the_class_file_of_v7_is_read(tmp_path, save_image):
+    files = images("images/a.jpg") | {"annotations/a.txt": BOX, "annotations/darknet.labels": "owl\nfox\n"}
+    assert read_yolo(write_files(tmp_path / "yolo", files, save_image), image_set="train").images[0].labels == ("owl",)
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "obj.names", "labels.txt"])
