@@ -38,7 +38,7 @@ def toml_value(value: Any) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file that may come from a stranger. Raises ValueError if it is not valid or too large, RecursionError, OSError."""
+    """Read an untrusted TOML file. Raises ValueError if it is not valid or too large, RecursionError, OSError."""
     with path.open("rb") as file:
         data = file.read(MAX_TOML_BYTES + 1)
     if len(data) > MAX_TOML_BYTES:
