@@ -23,5 +23,5 @@ def describe_self_check(conclusion: Mapping[str, Any]) -> str:
     images = count_of(conclusion["self_check"], "image")
     measured = f"AP50 is {conclusion['ap50']:.3f} on the {images} of training"
     if has_passed(conclusion):
-        return f"Self-check passed: {measured}. It does not show how good the model is on new images, so train without --overfit before you use the model."
+        return f"Self-check passed: {measured}. Train without --overfit before you use the model on new images."
     return f"Self-check failed: {measured}. Either boxes or options are wrong, or the run was too short."
