@@ -152,7 +152,7 @@ def _decode(file: ImageFile, min_side: int | None) -> Image.Image:
     image = _load(file, min_side)
     if file.format == "JPEG" and _may_lack_pixels(image, file.size[1]):
         filled = replace(file, image_bytes=alternative_end(file.image_bytes))
-        # A file with several scans takes about the same time at every scale, so the first image is used again.
+        # Compare at the smallest scale, which is decoded fastest. With several scans, all scales take about the same time.
         pair = (image, _load(filled, min_side)) if file.coefficient_bytes else (_load(file, 1), _load(filled, 1))
         if not _equal_pixels(*pair):
             raise OSError("truncated: pixels are missing before the end marker")

@@ -37,8 +37,8 @@ def dense_targets(truth: GroundTruth, spec: ModelSpec, *, max_boxes: int, max_cr
         spec: The network.
         max_boxes: Length of `truth`; at least the number of boxes.
         max_crowds: Length of `crowds`.
-        assign_iou: All anchors of a box's cell with a higher shape IoU are responsible for the box, except the best anchors of other
-            boxes.
+        assign_iou: All anchors of a box's cell are responsible for the box if their shape IoU with it is higher than this, except the
+            best anchors of other boxes.
     """
     targets = _empty_targets(spec, max_boxes, max_crowds)
     targets["labelled"] = labelled_cells(truth.partial, spec)

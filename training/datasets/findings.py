@@ -46,9 +46,9 @@ class Finding:
     """One problem."""
 
     kind: str  # a key of FINDING_KINDS
-    where: str  # name of a sample, an image or a set
+    where: str  # name of an image, set, label, file or folder
     detail: str  # a sentence with the numbers
-    count: int = 1  # of boxes or images
+    count: int = 1  # of the affected boxes, images or files
 
     @property
     def severity(self) -> Severity:
@@ -64,12 +64,12 @@ class Finding:
 def label_key(label: str) -> str:
     """Return a key that is equal for all spellings of a label, such as traffic light and "Traffic  Light".
 
-    Labels that look the same have the same key: the composition of characters (NFC) and invisible characters do not count.
+    Case, the number of spaces, the composition of characters (NFC) and most invisible characters do not count.
     """
     visible = "".join(character for character in label if category(character) != "Cf" or character in _JOINERS)
     return " ".join(normalize("NFC", visible).split()).casefold()
 
 
 def total(findings: Iterable[Finding], severity: Severity) -> int:
-    """Return the number of boxes and images with a finding of that severity."""
+    """Return the sum of the counts of all findings of that severity."""
     return sum(finding.count for finding in findings if finding.severity == severity)

@@ -1,7 +1,7 @@
 """Convert a memory to the entries of a model file and back. Reading checks everything, because the file is not trusted.
 
 index     JSON: layers with their numbers of channels and components, labels, and for each image its input size, the length of its
-          compressed features, its boxes, labels (as numbers), roles and exhaustive labels
+          compressed features, its boxes, their labels (as numbers) and roles, and the labels of which all objects have a box
 bases     for each layer: mean (float16), components (float16), steps (float32)
 features  the compressed features of all images, one after the other
 """
@@ -24,7 +24,7 @@ from weights.formats.memory_entries import MemoryEntries, parse_memory_index
 
 FORMAT = 1
 MAX_MEMORY_IMAGES = 20_000
-MAX_DECODED_BYTES = 2**31  # Limit for the codes of all images together, which training keeps in memory.
+MAX_DECODED_BYTES = 2**31  # Limit for the decompressed features of all images, which training keeps in RAM.
 
 
 def memory_to_entries(memory: Memory) -> dict[str, bytes]:

@@ -119,7 +119,7 @@ def _verify_and_move(entry: Entry, partial: PartialFile) -> Path:
     except ModelFileError:
         partial.discard()
         raise
-    partial.discard()  # the data file has moved; this deletes the note
+    partial.discard()  # the downloaded file has moved; this deletes the file about its origin
     return path
 
 

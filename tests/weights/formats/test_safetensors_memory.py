@@ -89,7 +89,7 @@ def test_an_index_above_its_own_limit_is_neither_written_nor_read(tmp_path, mini
         assert not path.exists()
         with pytest.raises(ModelFileError, match="limits are 16,777,216 and 1,048,576"):
             summarise_memory(entries)
-    monkeypatch.setattr(memory_entries, "MAX_INDEX_BYTES", 2**25)  # as a file of another program may have it
+    monkeypatch.setattr(memory_entries, "MAX_INDEX_BYTES", 2**25)  # because another program may write a larger index
     save_model(minimal_model, path, memory=MEMORY | {"index": b" " * (2**24 + 1)})
     monkeypatch.undo()
     for read in (load_memory, load_model):

@@ -2,7 +2,7 @@
 
 A box is [x, y, width, height] in continuous pixels, or in fractions of the image in all annotations of the file (Azure Machine Learning).
 Crowds (iscrowd) get the flags crowd and difficult, so evaluation ignores them. Masks and keypoints are not imported. If a box is missing or
-empty, it is derived from the polygon or the mask. A rotated box (CVAT's attribute `rotation`) becomes the upright rectangle around it.
+all zeros, it is derived from the polygon or the mask. A rotated box (CVAT's attribute `rotation`) becomes the upright rectangle around it.
 """
 
 import math
@@ -171,7 +171,7 @@ def _find_images(annotations: Path, file: _CocoFile, folders: Sequence[Path]) ->
 
 
 def _are_fractions(file: _CocoFile) -> bool:
-    """Return whether all boxes have values from 0 to 1 that are not all integers. In pixels, each box would be smaller than a pixel."""
+    """Return whether all values are from 0 to 1 and one is not an integer. In pixels, each box would be smaller than a pixel."""
     values = [value for each in file.annotations if each.corners for value in each.corners]
     is_fraction = all(-FRACTION_TOLERANCE <= value <= 1 + FRACTION_TOLERANCE for value in values)
     return is_fraction and not all(float(value).is_integer() for value in values)
