@@ -9,7 +9,6 @@ from typing import Any
 from training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 _HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
-_SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None]
 
 
 class InterruptHandler:
@@ -27,7 +26,9 @@ class InterruptHandler:
 
     def __enter__(self) -> "InterruptHandler":
         if threading.current_thread() is threading.main_thread():  # Python allows signal handlers only there
-            numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
+                numbers.append(_HANGUP)
             self._previous = {number: signal.signal(number, self._record) for number in numbers}
         return self
 

@@ -17,6 +17,7 @@ AFTER_HANGUP = """
 import os, signal, sys
 from pathlib import Path
 from training.run.signals import InterruptHandler
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with InterruptHandler() as interrupt:
     print("training", flush=True)
     try:
@@ -28,6 +29,14 @@ with InterruptHandler() as interrupt:
     print("and an error", file=sys.stderr, flush=True)
     Path(sys.argv[1]).write_text(f"saved {interrupt.requested}")
 """
+
+
+@pytest.fixture(autouse=True)
+def no_nohup():
+    """The tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -42,13 +51,10 @@ def test_a_signal_requests_the_end_and_the_previous_handlers_return(number):
 
 
 def test_a_program_under_nohup_continues_after_its_terminal_has_closed():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with InterruptHandler() as interrupt:
-            signal.raise_signal(signal.SIGHUP)
-            assert not interrupt.requested
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with InterruptHandler() as interrupt:
+        signal.raise_signal(signal.SIGHUP)
+        assert not interrupt.requested
 
 
 def test_output_after_the_terminal_has_closed_is_discarded(tmp_path):
