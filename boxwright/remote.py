@@ -90,8 +90,9 @@ class Client:
     def _labels_of(self, response: DetectResponse) -> list[str]:
         """Return the labels of the model. Ask the service if its labels are not known, or have changed with a new version."""
         model, found = response.model, {each.label for each in response.detections}
-        if not found <= set(self._labels.get(model, ())) or model not in self._labels:
-            self._labels = {each.name: each.labels for each in self._client.models()}
-        if not found <= set(self._labels.get(model, ())) or model not in self._labels:
-            raise UnknownModel(f"{self._client.display_url} no longer serves the model {model[:80]!r} that detected these objects.")
-        return self._labels[model]
+        for refresh in (False, True):
+            if refresh:
+                self._labels = {each.name: each.labels for each in self._client.models()}
+            if model in self._labels and found.issubset(self._labels[model]):
+                return self._labels[model]
+        raise UnknownModel(f"{self._client.display_url} no longer serves the model {model[:80]!r} that detected these objects.")

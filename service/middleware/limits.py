@@ -39,7 +39,7 @@ class AdmissionLimits:
     queue: AdmissionQueue
     metrics: ServiceMetrics
     body_bytes: int = 0  # of bodies and annotated images in memory, without `unauthenticated_bytes`
-    unauthenticated_bytes: int = 0  # of bodies in memory whose request has no known API key yet
+    unauthenticated_bytes: int = 0  # of the bodies of requests that have no known API key yet
 
     def check_queue(self) -> None:
         """Raise Overloaded if the queue is full."""

@@ -70,9 +70,11 @@ class KeptClasses:
     def describe(self) -> str:
         """Return a sentence about the classes of the new model."""
         if self.keep:
-            new = f": {join_names(sorted(self.new_labels))}" if self.new_labels else ""
             known = count_of(len(self.labels) - len(self.new_labels), "class")
-            return f"The new model keeps the {known} of the initial model and learns {count_of(len(self.new_labels), 'new class')}{new}."
+            new = "no new class"
+            if self.new_labels:
+                new = f"{count_of(len(self.new_labels), 'new class')}: {join_names(sorted(self.new_labels))}"
+            return f"The new model keeps the {known} of the initial model and learns {new}."
         lost = f" It loses {count_of(len(self.lost_labels), 'class')} of the initial model." if self.lost_labels else ""
         return f"The new model detects {count_of(len(self.labels), 'class')}: {join_names(self.labels)}.{lost}"
 

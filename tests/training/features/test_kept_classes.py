@@ -64,6 +64,11 @@ def test_the_classes_of_the_new_model_are_described(options, has_memory, sentenc
     assert ("The initial model has no memory" in caplog.text) == warns
 
 
+def test_a_run_without_new_classes_is_described(memory, small_model):
+    kept = KeptClasses.decide(Config(epochs=20), small_model, ("red",), memory)
+    assert kept.describe() == "The new model keeps the 2 classes of the initial model and learns no new class."
+
+
 def test_a_frozen_backbone_with_cached_features_is_the_default_with_a_memory(memory, small_model):
     config = KeptClasses.decide(Config(), small_model, ("blue",), memory).resolve(Config())
     assert (config.unfreeze_at, config.cache_features) == (20.0, CACHED_VIEWS)

@@ -1,4 +1,4 @@
-"""Runs whose loss explodes without becoming NaN."""
+"""Runs with a loss that explodes without becoming NaN."""
 
 import json
 
